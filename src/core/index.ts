@@ -1,0 +1,11 @@
+/** The front of the core room: what every other room may lean on. It imports no other room. */
+export * from './clock.ts'
+export * from './codec.ts'
+export * from './errors.ts'
+export * from './hash.ts'
+export * from './ids.ts'
+export * from './keys.ts'
+export * from './limits.ts'
+export * from './logging.ts'
+export * from './random.ts'
+export * from './stamp.ts'

@@ -1,0 +1,120 @@
+/**
+ * What the rest of the project knows of documents: names, edits, values, and one live document in memory. Only this
+ * room imports yjs. A live document knows nothing of feeds, envelopes or disks: it is given client ids, stamps and bounds.
+ */
+import type { Result, Stamp } from '../core/index.ts'
+
+export const documentKinds = ['log', 'counter', 'set', 'register', 'text', 'json'] as const
+export type DocumentKind = (typeof documentKinds)[number]
+/** Kinds that live in memory as one Yjs document. A log does not: it is kept in segments (`log-segment.ts`). */
+export type LiveKind = Exclude<DocumentKind, 'log'>
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+
+/** One change to a live document, as a client asks for it. */
+export type Edit =
+  | { readonly type: 'counter.add'; readonly key: string; readonly amount: bigint }
+  | { readonly type: 'set.add'; readonly member: string }
+  | { readonly type: 'set.remove'; readonly member: string }
+  | { readonly type: 'register.set'; readonly key: string; readonly value: Json }
+  | { readonly type: 'register.delete'; readonly key: string }
+  /** `base`: version (`textVersionOf`) that the new text was based on; null: based on what is here now. */
+  | { readonly type: 'text.put'; readonly text: string; readonly base: string | null }
+  /** RFC 7396. */
+  | { readonly type: 'json.merge'; readonly patch: Json }
+  /** RFC 6902. */
+  | { readonly type: 'json.patch'; readonly patch: readonly JsonPatchOperation[] }
+
+export type JsonPatchOperation =
+  | { readonly op: 'add' | 'replace' | 'test'; readonly path: string; readonly value: Json }
+  | { readonly op: 'remove'; readonly path: string }
+  | { readonly op: 'move' | 'copy'; readonly path: string; readonly from: string }
+
+export interface EditContext {
+  /** Yjs client id of the feed that writes. */
+  readonly client: number
+  /** Stamp of the envelope under way: register cells carry it. */
+  readonly stamp: Stamp
+  /** The content of an earlier version of this text, if it is still known. */
+  textVersion(version: string): string | undefined
+}
+
+/** One value written to a register key. */
+export interface RegisterCell {
+  readonly value: Json
+  readonly stamp: Stamp
+  /** Client id of the feed that wrote it. */
+  readonly client: number
+}
+
+/** What a reader sees. Maps are in key order (code units). */
+export type DocumentValue =
+  | { readonly kind: 'counter'; readonly totals: ReadonlyMap<string, bigint> }
+  | { readonly kind: 'set'; readonly members: readonly string[] }
+  /** Per key the winner first, then its siblings: greatest stamp first, ties by the greater client id. */
+  | { readonly kind: 'register'; readonly cells: ReadonlyMap<string, readonly RegisterCell[]> }
+  | { readonly kind: 'text'; readonly text: string; readonly version: string }
+  | { readonly kind: 'json'; readonly value: Json }
+
+export interface LiveDocument {
+  readonly kind: LiveKind
+  /**
+   * Runs `body` in one Yjs transaction; `body` applies edits one after the other. Returns the one update that they made,
+   * or null where nothing changed. An edit that cannot be done throws a `SelfsameError` before it changes anything,
+   * but edits applied before it stay: whoever lets the error out of `body` must throw the document away and load it again.
+   * After an edit is refused inside `body` and caught there, the document is as if that edit had never been asked.
+   */
+  edit(context: EditContext, body: (apply: (edit: Edit) => void) => void): Uint8Array | null
+  /** Materialises an update that `checkUpdate` accepted. Returns the keys it changed (cells), else nothing. */
+  apply(update: Uint8Array): readonly string[]
+  value(): DocumentValue
+  /** The whole state as one Yjs update, V1: for snapshots. */
+  state(): Uint8Array
+  /** Hash of the normal form and the readable value, hexadecimal, after the digest algorithm's id and a colon. */
+  digest(): string
+  /** The next clock of a client. */
+  clock(client: number): number
+  /** Whether Yjs holds structs or deletes whose dependencies are missing: never after an accepted update. */
+  hasPending(): boolean
+  /** Rough size in memory, bytes, for a cache to bound. */
+  readonly sizeEstimate: number
+}
+
+/** What an update is judged by: the feed that carries it and that envelope's declared past. */
+export interface UpdateContext {
+  /** Client id of the feed. Every struct must be its. */
+  readonly client: number
+  /** The next clock of the feed in this document: structs must begin there, without a gap. */
+  readonly clock: number
+  /** Stamp of the envelope. */
+  readonly stamp: Stamp
+  /** How far the structs of another client reach in the declared past: every reference and deleted range must lie below it. 0 for unknown clients. */
+  pastClock(client: number): number
+}
+
+export interface CheckedUpdate {
+  /** The next clock of the feed after this update. */
+  readonly clock: number
+  /** Keys of the cells that it adds (not those it deletes). */
+  readonly keys: readonly string[]
+}
+
+export type CheckUpdate = (kind: LiveKind, update: Uint8Array, context: UpdateContext) => Result<CheckedUpdate>
+
+/** What a log entry holds; its id, author and default time come from the envelope. */
+export interface EntryContent {
+  readonly text?: string
+  readonly data?: Json
+  readonly kind?: string
+  readonly tags?: readonly string[]
+  /** Milliseconds since the Unix epoch, where the writer gave one. */
+  readonly time?: number
+}
+
+/** The one writer of a log segment. */
+export interface SegmentWriter {
+  /** Entries in the segment so far. */
+  readonly entries: number
+  /** Appends, and returns the update. */
+  append(entries: readonly EntryContent[]): Uint8Array
+}
