@@ -1,0 +1,184 @@
+/** What the client gives to a program: one agent, as its daemon on this machine serves it. `client.ts` makes one. */
+import type {
+  Change,
+  ChangePage,
+  DocumentDigest,
+  DocumentKind,
+  DocumentSummary,
+  EntryInput,
+  Health,
+  ImportProgress,
+  Invitation,
+  InviteInput,
+  Json,
+  JsonPatchOperation,
+  LogEntry,
+  LogPage,
+  Member,
+  NetworkState,
+  Operation,
+  Presence,
+  Receipt,
+  RegisterCell,
+  Status,
+  TextValue,
+  TimeInput,
+} from './schemas.ts'
+
+/** How a write is made. */
+export interface WriteOptions {
+  /** Instances that shall hold the write, this one included, before the answer; 1 unless told. */
+  readonly replicas?: number
+  /** How long to wait for them, milliseconds; 5,000 unless told. After it the receipt tells how many hold it: the write stands. */
+  readonly timeoutMs?: number
+  /** Makes a retry safe: the same id again is applied once. With it the client itself retries after a lost connection. */
+  readonly operationId?: string
+  readonly signal?: AbortSignal
+}
+
+/** Which entries of a log to read. */
+export interface ReadOptions {
+  /** Inclusive. */
+  readonly since?: TimeInput | Date
+  /** Exclusive. */
+  readonly until?: TimeInput | Date
+  readonly tag?: string
+  readonly kind?: string
+  /** Which entries come first; `oldest` unless told. */
+  readonly order?: 'oldest' | 'newest'
+  /** With what proves the author of each entry. */
+  readonly provenance?: boolean
+  readonly signal?: AbortSignal
+}
+
+export interface PageOptions extends ReadOptions {
+  /** 1 to 1,000; 100 unless told. */
+  readonly limit?: number
+  /** `next` of the page before. */
+  readonly cursor?: string
+}
+
+export interface TailOptions {
+  /** Begin with so many entries that are already there; none unless told. */
+  readonly last?: number
+  readonly tag?: string
+  readonly kind?: string
+  readonly signal?: AbortSignal
+}
+
+export interface ImportOptions {
+  /** Called after each batch. */
+  readonly onProgress?: (progress: ImportProgress) => void
+  /** Names the whole import: running it again, the same entries in the same order, adds nothing twice. An entry's own id goes first. */
+  readonly operationId?: string
+  readonly signal?: AbortSignal
+}
+
+export interface WatchOptions {
+  /** Resume after this change; `start` for everything that this home knows; from now on unless told. */
+  readonly cursor?: string
+  readonly signal?: AbortSignal
+}
+
+export interface Log {
+  readonly name: string
+  append(entry: EntryInput, options?: WriteOptions): Promise<Receipt>
+  /** Appends all entries atomically: at most 1,000 and 2 MiB together. */
+  appendAll(entries: readonly EntryInput[], options?: WriteOptions): Promise<Receipt>
+  /** Appends a stream of entries of any length in batches, each durable when progress tells so. Answers the totals. */
+  import(entries: AsyncIterable<EntryInput> | Iterable<EntryInput>, options?: ImportOptions): Promise<ImportProgress>
+  /** All entries that match, in order, fetched by the page. */
+  read(options?: ReadOptions): AsyncIterableIterator<LogEntry>
+  page(options?: PageOptions): Promise<LogPage>
+  /** Entries as they arrive, from any instance, without an end. */
+  tail(options?: TailOptions): AsyncIterableIterator<LogEntry>
+}
+
+export interface Counter {
+  readonly name: string
+  add(key: string, amount?: number | bigint, options?: WriteOptions): Promise<Receipt>
+  /** 0n where nobody counted. */
+  get(key: string): Promise<bigint>
+  all(): Promise<Map<string, bigint>>
+}
+
+export interface AgentSet {
+  readonly name: string
+  add(member: string, options?: WriteOptions): Promise<Receipt>
+  remove(member: string, options?: WriteOptions): Promise<Receipt>
+  has(member: string): Promise<boolean>
+  list(): Promise<readonly string[]>
+}
+
+export interface Register {
+  readonly name: string
+  set(key: string, value: Json, options?: WriteOptions): Promise<Receipt>
+  delete(key: string, options?: WriteOptions): Promise<Receipt>
+  /** The value with its siblings; undefined where there is none. */
+  get(key: string): Promise<RegisterCell | undefined>
+  all(): Promise<Map<string, RegisterCell>>
+}
+
+export interface Text {
+  readonly name: string
+  get(): Promise<TextValue>
+  /** `base`: the version that this text was made from. What was written since is merged; without it the text replaces what is there. */
+  put(text: string, options?: WriteOptions & { readonly base?: string }): Promise<Receipt>
+}
+
+export interface JsonDocument {
+  readonly name: string
+  get(): Promise<Json>
+  /** RFC 7396. */
+  merge(patch: Json, options?: WriteOptions): Promise<Receipt>
+  /** RFC 6902. */
+  patch(patch: readonly JsonPatchOperation[], options?: WriteOptions): Promise<Receipt>
+}
+
+/** Every method rejects with a `SelfsameError`; `daemon-not-running` where nobody answers. */
+export interface Agent {
+  log(name: string): Log
+  counter(name: string): Counter
+  set(name: string): AgentSet
+  register(name: string): Register
+  text(name: string): Text
+  json(name: string): JsonDocument
+  /** Applies all operations or none: at most 256 operations and 2 MiB together. */
+  batch(operations: readonly Operation[], options?: WriteOptions): Promise<Receipt>
+  /** Changes of the documents that any pattern (`log/*`, `text/SOUL.md`) means, from any instance, without an end. It reconnects and resumes by itself;
+   * it ends with `cursor-expired` where it cannot resume without a gap, and with `daemon-not-running` where the first connection fails. */
+  watch(patterns?: readonly string[], options?: WatchOptions): AsyncIterableIterator<Change>
+  changes(query?: { readonly patterns?: readonly string[]; readonly cursor?: string; readonly limit?: number }): Promise<ChangePage>
+  readonly presence: {
+    get(): Promise<readonly Presence[]>
+    set(state: Json): Promise<void>
+    clear(): Promise<void>
+  }
+  readonly network: {
+    pause(): Promise<NetworkState>
+    resume(): Promise<NetworkState>
+  }
+  documents(filter?: { readonly kind?: DocumentKind; readonly prefix?: string }): Promise<readonly DocumentSummary[]>
+  digest(kind: DocumentKind, name: string): Promise<DocumentDigest>
+  digests(): Promise<readonly DocumentDigest[]>
+  members(): Promise<readonly Member[]>
+  invite(input?: InviteInput): Promise<Invitation>
+  status(): Promise<Status>
+  health(): Promise<Health>
+  /** Asks the daemon to stop; it may run on for a moment. */
+  shutdown(): Promise<void>
+  /** Closes the connections of this client; watches end. */
+  close(): Promise<void>
+}
+
+export interface ConnectOptions {
+  /** `SELFSAME_HOME` or `~/.selfsame` unless told. */
+  readonly home?: string
+  /** Instead of the home's own. */
+  readonly socketPath?: string
+  /** Gives up connecting. */
+  readonly signal?: AbortSignal
+}
+
+/** Connects to the daemon of a home, and makes sure that it answers. */
+export type Connect = (options?: ConnectOptions) => Promise<Agent>

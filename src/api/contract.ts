@@ -1,0 +1,226 @@
+/**
+ * The contract of the local API: one table of routes. The server's routes and their validation, the OpenAPI document and the
+ * client's types all derive from it. The shapes are in `schemas.ts`, the addresses in `paths.ts`.
+ */
+import Type from 'typebox'
+import type { Static, TObject, TSchema } from 'typebox'
+import type { ErrorCode } from '../core/index.ts'
+import { paths } from './paths.ts'
+import type { Path, RouteId } from './paths.ts'
+import * as shapes from './schemas.ts'
+
+/** A schema per media type. */
+export type Content = Readonly<Record<string, TSchema>>
+
+/** What a route takes and answers. */
+export interface Route extends Path {
+  readonly summary: string
+  readonly params?: TObject
+  /** Values arrive as text: the server reads integers, booleans and lists before it validates. */
+  readonly query?: TObject
+  readonly body?: Content
+  /** The JSON answer. Absent: no content. */
+  readonly response?: TSchema
+  /** What it can answer besides JSON, where the request's `Accept` asks for it or the request's own type implies it. */
+  readonly alternatives?: Content
+  /** Status of success. */
+  readonly status: number
+  /** Codes that this route can answer besides `errorsEverywhere`. */
+  readonly errors: readonly ErrorCode[]
+  /** It changes documents: `Idempotency-Key` names the request, 202 tells that fewer instances than asked hold it so far. */
+  readonly writes?: boolean
+}
+
+export const mediaTypes = {
+  json: 'application/json',
+  problem: 'application/problem+json',
+  lines: 'application/x-ndjson',
+  text: 'text/plain',
+  events: 'text/event-stream',
+  mergePatch: 'application/merge-patch+json',
+  jsonPatch: 'application/json-patch+json',
+} as const
+
+/** Codes that any request can be answered with. */
+export const errorsEverywhere = ['invalid-request', 'not-found', 'method-not-allowed', 'too-many-requests', 'internal', 'storage-failed', 'unavailable'] as const satisfies readonly ErrorCode[]
+
+const readErrors = ['invalid-name', 'storage-corrupt'] as const satisfies readonly ErrorCode[]
+const bodyErrors = ['too-large', 'unsupported-media-type'] as const satisfies readonly ErrorCode[]
+const writeErrors = [...bodyErrors, ...readErrors, 'operation-mismatch', 'outcome-unknown', 'read-only', 'forbidden'] as const satisfies readonly ErrorCode[]
+
+const query = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) => Type.Object(properties, { additionalProperties: false })
+const json = <Schema extends TSchema>(schema: Schema) => ({ 'application/json': schema }) as const
+
+const nameParams = Type.Object({ name: shapes.documentName })
+const writeQuery = query({
+  replicas: Type.Optional(Type.Integer({ minimum: 1, maximum: shapes.replicasMax, description: 'instances that shall hold the write, this one included, before the answer; 1 unless told' })),
+  timeout: Type.Optional(Type.String({ pattern: '^[0-9]{1,6}(ms|s)?$', description: 'how long to wait for them: 5s, 500ms or milliseconds; 5s unless told, 60s at most' })),
+})
+const patterns = Type.Optional(
+  Type.Immutable(
+    Type.Array(Type.String({ pattern: '^(log|counter|set|register|text|json|\\*)/.+$', maxLength: 300, description: 'kind/glob; * stands for any characters, also /' }), {
+      maxItems: shapes.watchPatternsMax,
+    }),
+  ),
+)
+const cursor = Type.Optional(Type.String({ minLength: 1, maxLength: 256 }))
+const limitOf = (maximum: number) => Type.Integer({ minimum: 1, maximum, default: 100 })
+
+/** What every route that writes has in common. */
+const writing = { params: nameParams, query: writeQuery, response: shapes.receipt, status: 200, writes: true, errors: writeErrors } as const
+
+export const routes = {
+  'operations.write': {
+    ...paths['operations.write'],
+    summary: 'Applies several operations atomically',
+    query: writeQuery,
+    body: json(Type.Object({ operations: shapes.operations }, { additionalProperties: false })),
+    response: shapes.receipt,
+    status: 200,
+    writes: true,
+    errors: [...writeErrors, 'base-unknown', 'patch-failed', 'overflow'],
+  },
+  'log.append': {
+    ...paths['log.append'],
+    ...writing,
+    summary: 'Appends one entry, or a stream of entries of any length, one per line',
+    body: { ...json(shapes.entryInput), 'application/x-ndjson': shapes.entryInput },
+    alternatives: { 'application/x-ndjson': shapes.importProgress },
+  },
+  'log.read': {
+    ...paths['log.read'],
+    summary: 'Reads entries in order of time, by the page or, as application/x-ndjson, all that match',
+    params: nameParams,
+    query: query({
+      since: Type.Optional(Type.String({ description: 'inclusive: ISO 8601, a date, or milliseconds since 1970' })),
+      until: Type.Optional(Type.String({ description: 'exclusive: ISO 8601, a date, or milliseconds since 1970' })),
+      tag: Type.Optional(Type.String()),
+      kind: Type.Optional(Type.String()),
+      limit: Type.Optional(limitOf(shapes.pageEntriesMax)),
+      cursor,
+      order: Type.Optional(Type.Unsafe<'oldest' | 'newest'>({ type: 'string', enum: ['oldest', 'newest'], default: 'oldest', description: 'which entries come first' })),
+      provenance: Type.Optional(Type.Boolean({ default: false, description: 'with what proves the author of each entry' })),
+    }),
+    response: shapes.logPage,
+    alternatives: { 'application/x-ndjson': shapes.logEntry },
+    status: 200,
+    errors: [...readErrors, 'cursor-expired'],
+  },
+  'counter.read': { ...paths['counter.read'], summary: 'Reads all counters of a document', params: nameParams, response: shapes.counterValue, status: 200, errors: readErrors },
+  'counter.add': { ...paths['counter.add'], ...writing, summary: 'Adds to a counter', body: json(shapes.bodyOf('counter.add')), errors: [...writeErrors, 'overflow'] },
+  'set.read': { ...paths['set.read'], summary: 'Reads the members of a set', params: nameParams, response: shapes.setValue, status: 200, errors: readErrors },
+  'set.add': { ...paths['set.add'], ...writing, summary: 'Adds a member to a set', body: json(shapes.bodyOf('set.add')) },
+  'set.remove': { ...paths['set.remove'], ...writing, summary: 'Removes a member from a set', body: json(shapes.bodyOf('set.remove')) },
+  'register.read': { ...paths['register.read'], summary: 'Reads all registers of a document, with siblings', params: nameParams, response: shapes.registerValue, status: 200, errors: readErrors },
+  'register.set': { ...paths['register.set'], ...writing, summary: 'Sets a register', body: json(shapes.bodyOf('register.set')) },
+  'register.delete': { ...paths['register.delete'], ...writing, summary: 'Deletes a register', body: json(shapes.bodyOf('register.delete')) },
+  'text.read': {
+    ...paths['text.read'],
+    summary: 'Reads a text; its version is also the ETag',
+    params: nameParams,
+    response: shapes.textValue,
+    alternatives: { 'text/plain': Type.String() },
+    status: 200,
+    errors: readErrors,
+  },
+  'text.put': {
+    ...paths['text.put'],
+    ...writing,
+    summary: 'Writes a whole text; merged with what was written since its base (of a raw text: If-Match)',
+    body: { ...json(shapes.bodyOf('text.put')), 'text/plain': shapes.operationFields['text.put'].text },
+    errors: [...writeErrors, 'base-unknown'],
+  },
+  'json.read': { ...paths['json.read'], summary: 'Reads a json document', params: nameParams, response: shapes.jsonValue, status: 200, errors: readErrors },
+  'json.edit': {
+    ...paths['json.edit'],
+    ...writing,
+    summary: 'Edits a json document by JSON Merge Patch (RFC 7396) or JSON Patch (RFC 6902)',
+    body: { 'application/merge-patch+json': shapes.operationFields['json.merge'].patch, 'application/json-patch+json': shapes.operationFields['json.patch'].patch },
+    errors: [...writeErrors, 'patch-failed'],
+  },
+  'documents.list': {
+    ...paths['documents.list'],
+    summary: 'Lists documents, sorted by kind and name',
+    query: query({ kind: Type.Optional(shapes.documentKind), prefix: Type.Optional(Type.String()) }),
+    response: Type.Object({ documents: Type.Immutable(Type.Array(shapes.documentSummary)) }, { additionalProperties: false }),
+    status: 200,
+    errors: readErrors,
+  },
+  'digests.list': {
+    ...paths['digests.list'],
+    summary: 'Digests of all documents: equal version keys must show equal digests on every instance',
+    response: Type.Object({ digests: Type.Immutable(Type.Array(shapes.documentDigest)) }, { additionalProperties: false }),
+    status: 200,
+    errors: readErrors,
+  },
+  'digests.read': {
+    ...paths['digests.read'],
+    summary: 'Digest of one document',
+    params: Type.Object({ kind: shapes.documentKind, name: shapes.documentName }),
+    response: shapes.documentDigest,
+    status: 200,
+    errors: readErrors,
+  },
+  'changes.read': {
+    ...paths['changes.read'],
+    summary: 'Changes after a cursor, by the page',
+    query: query({ pattern: patterns, cursor, limit: Type.Optional(limitOf(shapes.pageChangesMax)) }),
+    response: shapes.changePage,
+    status: 200,
+    errors: ['cursor-expired', 'storage-corrupt'],
+  },
+  'changes.watch': {
+    ...paths['changes.watch'],
+    summary: 'Changes as they happen, as server-sent events that resume by cursor without a gap',
+    query: query({ pattern: patterns, cursor }),
+    alternatives: { 'text/event-stream': shapes.change },
+    status: 200,
+    errors: ['cursor-expired', 'storage-corrupt'],
+  },
+  'presence.read': {
+    ...paths['presence.read'],
+    summary: 'What each instance says it is doing now; never stored',
+    response: Type.Object({ presence: Type.Immutable(Type.Array(shapes.presence)) }, { additionalProperties: false }),
+    status: 200,
+    errors: [],
+  },
+  'presence.set': {
+    ...paths['presence.set'],
+    summary: 'Says what this instance is doing',
+    body: json(Type.Object({ state: shapes.presence.properties.state }, { additionalProperties: false })),
+    status: 204,
+    errors: bodyErrors,
+  },
+  'presence.clear': { ...paths['presence.clear'], summary: 'Says nothing any more', status: 204, errors: [] },
+  'network.pause': { ...paths['network.pause'], summary: 'Works offline on purpose', response: shapes.networkState, status: 200, errors: ['network-failed'] },
+  'network.resume': { ...paths['network.resume'], summary: 'Goes online again', response: shapes.networkState, status: 200, errors: ['network-failed', 'address-in-use'] },
+  'members.list': {
+    ...paths['members.list'],
+    summary: 'Lists the instances admitted to the agent',
+    response: Type.Object({ members: Type.Immutable(Type.Array(shapes.member)) }, { additionalProperties: false }),
+    status: 200,
+    errors: [],
+  },
+  'invites.create': {
+    ...paths['invites.create'],
+    summary: 'Makes a ticket with which another instance can join',
+    body: json(shapes.inviteInput),
+    response: shapes.invitation,
+    status: 201,
+    errors: [...bodyErrors, 'forbidden', 'read-only', 'outcome-unknown'],
+  },
+  'status.read': { ...paths['status.read'], summary: 'Everything about this daemon at a glance', response: shapes.status, status: 200, errors: [] },
+  'health.read': { ...paths['health.read'], summary: 'Whether anything needs attention', response: shapes.health, status: 200, errors: [] },
+  'openapi.read': { ...paths['openapi.read'], summary: 'This contract, as an OpenAPI 3.1 document', response: Type.Object({}), status: 200, errors: [] },
+  'daemon.shutdown': { ...paths['daemon.shutdown'], summary: 'Stops the daemon', status: 202, errors: [] },
+} as const satisfies Record<RouteId, Route>
+
+type Routes = typeof routes
+type StaticField<Id extends RouteId, Field extends string> = Routes[Id] extends { readonly [F in Field]: infer Schema extends TSchema } ? Static<Schema> : undefined
+
+export type RouteParams<Id extends RouteId> = StaticField<Id, 'params'>
+export type RouteQuery<Id extends RouteId> = StaticField<Id, 'query'>
+/** What any of a route's media types carries. */
+export type RouteBody<Id extends RouteId> = Routes[Id] extends { readonly body: infer Bodies } ? { [M in keyof Bodies]: Bodies[M] extends TSchema ? Static<Bodies[M]> : never }[keyof Bodies] : undefined
+/** The JSON answer; undefined where there is none. */
+export type RouteAnswer<Id extends RouteId> = StaticField<Id, 'response'>

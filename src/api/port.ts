@@ -1,0 +1,99 @@
+/**
+ * The port that the local API serves: what an agent can ask of its daemon, in JSON-shaped values. The server checks shapes
+ * and bounds before it calls (`schemas.ts`); what needs knowledge of documents (names, keys, patches, bases) is checked behind
+ * the port. Methods may be called concurrently and reject with a `SelfsameError`. No answer shows what is not yet durable.
+ *
+ * Reading a document that nobody wrote gives the empty value of its kind. JSON values come with their keys sorted.
+ */
+import type {
+  Change,
+  ChangePage,
+  CounterValue,
+  DocumentDigest,
+  DocumentKind,
+  DocumentSummary,
+  Invitation,
+  InviteInput,
+  Json,
+  JsonValue,
+  LogPage,
+  Member,
+  NetworkState,
+  Operation,
+  Presence,
+  Receipt,
+  RegisterValue,
+  SetValue,
+  Status,
+  TextValue,
+} from './schemas.ts'
+
+export interface WriteRequest {
+  /** 1..`writeOperationsMax`. */
+  readonly operations: readonly Operation[]
+  /** Names the whole request. */
+  readonly operationId?: string
+  /** Instances that shall hold it, this one included, before the answer. */
+  readonly replicas: number
+  /** How long to wait for them, milliseconds. After it the receipt tells how many hold it; the write stands. */
+  readonly timeoutMs: number
+}
+
+export interface LogQuery {
+  /** Inclusive, milliseconds since the Unix epoch. */
+  readonly since?: number
+  /** Exclusive, milliseconds since the Unix epoch. */
+  readonly until?: number
+  /** Only entries that carry this tag. */
+  readonly tag?: string
+  readonly kind?: string
+  /** 1..`pageEntriesMax`. A page may be shorter although there is more: `next` tells. */
+  readonly limit: number
+  /** `next` of an earlier page of the same query. */
+  readonly cursor?: string
+  readonly order: 'oldest' | 'newest'
+  /** Whether entries carry what proves their author. */
+  readonly provenance: boolean
+}
+
+export interface ChangesQuery {
+  /** `kind/glob`, as `createMatcher` reads them; empty means every document. */
+  readonly patterns: readonly string[]
+  /** `start`: the first change this home knows; `now`: what comes from here on; else a cursor given earlier. */
+  readonly cursor: string
+  /** 1..`pageChangesMax`. A page may be shorter although there is more: `more` tells. */
+  readonly limit: number
+}
+
+export interface AgentPort {
+  /** Applies all operations or none, as one envelope. Durable here when it resolves. Calls are committed in the order in which they were made. */
+  write(request: WriteRequest): Promise<Receipt>
+
+  readLog(name: string, query: LogQuery): Promise<LogPage>
+  readCounter(name: string): Promise<CounterValue>
+  readSet(name: string): Promise<SetValue>
+  readRegister(name: string): Promise<RegisterValue>
+  readText(name: string): Promise<TextValue>
+  readJson(name: string): Promise<JsonValue>
+
+  documents(filter: { readonly kind?: DocumentKind; readonly prefix?: string }): Promise<readonly DocumentSummary[]>
+  /** `not-found` for a document that nobody wrote. */
+  digest(kind: DocumentKind, name: string): Promise<DocumentDigest>
+  digests(): Promise<readonly DocumentDigest[]>
+
+  /** `cursor-expired` for a cursor that was given in another state of this home. */
+  changes(query: ChangesQuery): Promise<ChangePage>
+  /** Calls `listener` after each commit that changed a document, with nothing: the listener reads by cursor. The returned function ends it. */
+  onChange(listener: () => void): () => void
+
+  /** Replaces what the others see of this instance; null clears it. */
+  setPresence(state: Json): Promise<void>
+  presence(): Promise<readonly Presence[]>
+  pauseNetwork(): Promise<NetworkState>
+  resumeNetwork(): Promise<NetworkState>
+  invite(input: Required<Omit<InviteInput, 'name'>> & Pick<InviteInput, 'name'>): Promise<Invitation>
+  members(): Promise<readonly Member[]>
+  status(): Promise<Status>
+  /** Asks the daemon to stop; resolves when that was noted. */
+  shutdown(): Promise<void>
+}

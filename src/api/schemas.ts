@@ -1,0 +1,323 @@
+/**
+ * The shapes that go over the local API, as JSON Schema with TypeScript types derived from it. A shape with a `title` is
+ * named in the OpenAPI document. Objects refuse unknown properties; lists are readonly, so that a caller may hand over its own.
+ */
+import Type from 'typebox'
+import type { Static, TObject, TProperties, TSchema } from 'typebox'
+import { cellKeyLengthMax, documentNameBytesMax, memberNameLengthMax, operationIdLengthMax, textLengthMax } from '../core/index.ts'
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+
+/** Operations in one atomic write: each may touch another document, and an envelope carries at most so many. */
+export const writeOperationsMax = 256
+/** Entries in one append; more go by NDJSON. With the body's limit it bounds the work of one commit. */
+export const appendEntriesMax = 1_000
+/** Entries on one page of a log. */
+export const pageEntriesMax = 1_000
+/** Changes on one page. */
+export const pageChangesMax = 1_000
+/** Patterns of one watch. */
+export const watchPatternsMax = 64
+/** How long a write may wait for other instances, milliseconds. Longer waits are for the caller to repeat. */
+export const replicaWaitMillisecondsMax = 60_000
+/** Instances that a write may wait for: more than any group of daemons of one agent. */
+export const replicasMax = 1_000
+/** 9999-12-31T23:59:59.999Z: the last time that has four digits of year. */
+export const timeMillisecondsMax = 253_402_300_799_999
+
+/** An object of exactly these properties. */
+function shape<Properties extends TProperties>(title: string | null, properties: Properties, options: Record<string, unknown> = {}): TObject<Properties> {
+  return Type.Object(properties, { ...(title === null ? {} : { title }), additionalProperties: false, ...options })
+}
+
+function list<Item extends TSchema>(item: Item, options: Record<string, unknown> = {}) {
+  return Type.Immutable(Type.Array(item, options))
+}
+
+function oneOf<const Values extends readonly string[]>(values: Values, options: Record<string, unknown> = {}) {
+  return Type.Unsafe<Values[number]>({ type: 'string', enum: values, ...options })
+}
+
+function orNull<Schema extends TSchema>(schema: Schema) {
+  return Type.Union([schema, Type.Null()])
+}
+
+/** One of several shapes, told apart by the text in `tag`: the form that both ajv and OpenAPI read as a tagged union. */
+function taggedBy<Shapes extends TSchema[]>(title: string, tag: string, shapes: [...Shapes]) {
+  return Type.Unsafe<Static<Shapes[number]>>({ title, type: 'object', required: [tag], discriminator: { propertyName: tag }, oneOf: shapes })
+}
+
+const json = Type.Unsafe<Json>({ title: 'Json', description: 'any JSON value' })
+const time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC, milliseconds' })
+const count = Type.Integer({ minimum: 0 })
+
+export const documentKind = oneOf(['log', 'counter', 'set', 'register', 'text', 'json'], { title: 'DocumentKind' })
+export type DocumentKind = Static<typeof documentKind>
+
+export const documentName = Type.String({
+  minLength: 1,
+  maxLength: documentNameBytesMax,
+  description: 'path-like UTF-8, at most 256 bytes; no control characters, no empty, "." or ".." segments',
+})
+
+const cellKey = Type.String({ maxLength: cellKeyLengthMax, description: `text of at most ${cellKeyLengthMax} characters` })
+
+/** What a client may give as a point in time. `timeToMilliseconds` reads it. */
+export const timeInput = Type.Union(
+  [
+    Type.Integer({ minimum: 0, maximum: timeMillisecondsMax }),
+    Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\d(T\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,9})?)?(Z|[+-]\\d\\d:\\d\\d))?$' }),
+  ],
+  { title: 'TimeInput', description: 'ISO 8601 with a zone (2026-11-01T09:30:00Z), a date (2026-11-01, UTC), or milliseconds since 1970' },
+)
+export type TimeInput = Static<typeof timeInput>
+
+/** `bigintToInteger` and `integerToBigint` convert. */
+export const integer = Type.Union(
+  [
+    Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }),
+    Type.String({ pattern: '^(0|-?[1-9][0-9]{0,18})$' }),
+  ],
+  { title: 'Integer', description: 'a whole number; beyond ±(2^53-1) as text of decimal digits' },
+)
+export type Integer = Static<typeof integer>
+
+export const operationId = Type.String({
+  minLength: 1,
+  maxLength: operationIdLengthMax,
+  description: 'names the request: the same id again is recognised as a retry and applied once',
+})
+
+const entryFields = {
+  text: Type.Optional(Type.String({ maxLength: textLengthMax })),
+  data: Type.Optional(json),
+  kind: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+  tags: Type.Optional(list(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 64 })),
+}
+
+/** An entry to append: at least text or data. `time` says when it happened where that is not now. */
+export const entryInput = shape(
+  'EntryInput',
+  { ...entryFields, time: Type.Optional(timeInput), operationId: Type.Optional(operationId) },
+  { anyOf: [{ required: ['text'] }, { required: ['data'] }], description: 'an entry with text or data or both' },
+)
+export type EntryInput = Static<typeof entryInput>
+
+const author = shape('Author', { id: Type.String(), name: Type.String() }, { description: 'the instance that wrote it' })
+export type Author = Static<typeof author>
+
+const envelope = shape('EnvelopePlace', { feed: Type.String(), sequence: Type.Integer({ minimum: 1 }) }, { description: 'the envelope that carries it' })
+
+export const logEntry = shape('LogEntry', {
+  id: Type.String({ description: 'sortable by time of writing; never chosen by a client' }),
+  time,
+  author,
+  ...entryFields,
+  envelope,
+  provenance: Type.Optional(
+    shape('Provenance', { hash: Type.String(), key: Type.String(), written: time }, { description: "the envelope's hash, the key that signed it, and its stamp" }),
+  ),
+})
+export type LogEntry = Static<typeof logEntry>
+
+const patchOperation = taggedBy('JsonPatchOperation', 'op', [
+  ...(['add', 'replace', 'test'] as const).map((op) => shape(null, { op: Type.Literal(op), path: Type.String(), value: json })),
+  ...(['move', 'copy'] as const).map((op) => shape(null, { op: Type.Literal(op), path: Type.String(), from: Type.String() })),
+  shape(null, { op: Type.Literal('remove'), path: Type.String() }),
+])
+export type JsonPatchOperation = Static<typeof patchOperation>
+
+/** What each operation carries besides its type and the document's name: the bodies of the single routes, too. */
+export const operationFields = {
+  'log.append': { entries: list(entryInput, { minItems: 1, maxItems: appendEntriesMax }) },
+  'counter.add': { key: cellKey, amount: integer },
+  'set.add': { member: cellKey },
+  'set.remove': { member: cellKey },
+  'register.set': { key: cellKey, value: json },
+  'register.delete': { key: cellKey },
+  'text.put': {
+    text: Type.String({ maxLength: textLengthMax }),
+    base: Type.Optional(Type.String({ description: 'version of the text that this one was made from; what others wrote since is merged' })),
+  },
+  'json.merge': { patch: json },
+  'json.patch': { patch: list(patchOperation, { maxItems: 1_000 }) },
+}
+
+function operationOf<const Name extends string, Fields extends TProperties>(type: Name, fields: Fields) {
+  return shape(null, { type: Type.Literal(type), name: documentName, ...fields })
+}
+
+export const operation = taggedBy('Operation', 'type', [
+  operationOf('log.append', operationFields['log.append']),
+  operationOf('counter.add', operationFields['counter.add']),
+  operationOf('set.add', operationFields['set.add']),
+  operationOf('set.remove', operationFields['set.remove']),
+  operationOf('register.set', operationFields['register.set']),
+  operationOf('register.delete', operationFields['register.delete']),
+  operationOf('text.put', operationFields['text.put']),
+  operationOf('json.merge', operationFields['json.merge']),
+  operationOf('json.patch', operationFields['json.patch']),
+])
+export type Operation = Static<typeof operation>
+
+export const operations = list(operation, { minItems: 1, maxItems: writeOperationsMax })
+
+/** The body that one operation's own route takes: its fields without type and name. */
+export function bodyOf<Type extends keyof typeof operationFields>(type: Type) {
+  return shape(null, operationFields[type])
+}
+
+export const receipt = shape(
+  'Receipt',
+  {
+    feed: orNull(Type.String({ description: 'the feed it was written to; null where nothing had to change' })),
+    sequence: count,
+    time,
+    replicas: shape(null, { asked: count, held: count }, { description: 'instances asked for and instances that hold it, this one included' }),
+    repeated: Type.Boolean({ description: 'every operation of the request had been applied before: this is the first receipt again' }),
+    entries: Type.Optional(list(Type.String(), { description: 'ids of the log entries, in the order of the request' })),
+    appended: Type.Optional(count),
+    alreadyThere: Type.Optional(count),
+  },
+  { description: 'what was written, durably, before this was answered' },
+)
+export type Receipt = Static<typeof receipt>
+
+export const logPage = shape('LogPage', { entries: list(logEntry), next: orNull(Type.String({ description: 'cursor of the next page; null at the end' })) })
+export type LogPage = Static<typeof logPage>
+
+export const counterValue = shape('CounterValue', { totals: Type.Record(Type.String(), integer) })
+export type CounterValue = Static<typeof counterValue>
+
+export const setValue = shape('SetValue', { members: list(Type.String()) })
+export type SetValue = Static<typeof setValue>
+
+const registerFields = { value: json, time, author }
+const registerSibling = shape('RegisterSibling', registerFields)
+const registerCell = shape('RegisterCell', {
+  ...registerFields,
+  siblings: list(registerSibling, { description: 'values written at the same time elsewhere, until a later write has seen them' }),
+})
+export type RegisterCell = Static<typeof registerCell>
+export const registerValue = shape('RegisterValue', { cells: Type.Record(Type.String(), registerCell) })
+export type RegisterValue = Static<typeof registerValue>
+
+export const textValue = shape('TextValue', { text: Type.String(), version: Type.String() })
+export type TextValue = Static<typeof textValue>
+
+export const jsonValue = shape('JsonValue', { value: json })
+export type JsonValue = Static<typeof jsonValue>
+
+export const documentSummary = shape('DocumentSummary', { kind: documentKind, name: Type.String(), versionKey: Type.String() })
+export type DocumentSummary = Static<typeof documentSummary>
+
+export const documentDigest = shape('DocumentDigest', { kind: documentKind, name: Type.String(), versionKey: Type.String(), digest: Type.String() })
+export type DocumentDigest = Static<typeof documentDigest>
+
+export const change = shape('Change', {
+  cursor: Type.String({ description: 'resuming here gives what came after this change' }),
+  kind: documentKind,
+  name: Type.String(),
+  time,
+  author,
+  local: Type.Boolean({ description: 'written by this instance' }),
+  envelope,
+  entries: Type.Optional(list(logEntry, { description: 'of a log: what was appended' })),
+  keys: Type.Optional(list(Type.String(), { description: 'of a counter, set or register: the keys that changed' })),
+})
+export type Change = Static<typeof change>
+
+export const changePage = shape('ChangePage', {
+  changes: list(change),
+  cursor: Type.String({ description: 'resumes after everything that was looked at, also where nothing matched' }),
+  more: Type.Boolean({ description: 'there may be more right now' }),
+})
+export type ChangePage = Static<typeof changePage>
+
+export const presence = shape('Presence', { instance: author, state: json, self: Type.Boolean() })
+export type Presence = Static<typeof presence>
+
+export const role = oneOf(['admin', 'writer', 'reader'], { title: 'Role' })
+export type Role = Static<typeof role>
+
+export const inviteInput = shape('InviteInput', {
+  role: Type.Optional(role),
+  expiresSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
+  uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+  name: Type.Optional(Type.String({ minLength: 1, maxLength: memberNameLengthMax })),
+})
+export type InviteInput = Static<typeof inviteInput>
+
+export const invitation = shape('Invitation', {
+  ticket: Type.String({ description: 'a secret: whoever holds it can join' }),
+  expires: time,
+  addresses: list(Type.String()),
+})
+export type Invitation = Static<typeof invitation>
+
+export const member = shape('Member', {
+  id: Type.String(),
+  name: Type.String(),
+  role,
+  key: Type.String(),
+  admitted: time,
+  self: Type.Boolean(),
+  connected: Type.Boolean(),
+})
+export type Member = Static<typeof member>
+
+export const peer = shape('Peer', {
+  instance: author,
+  state: oneOf(['connected', 'connecting', 'offline']),
+  address: orNull(Type.String()),
+  lastSeen: orNull(time),
+  behind: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it lacks, by what it last told; null where it never told' })),
+  ahead: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it has and this instance lacks, by what it last told' })),
+  told: orNull(Type.String({ format: 'date-time', description: 'when it last told' })),
+})
+export type Peer = Static<typeof peer>
+
+export const attention = shape('Attention', { kind: Type.String(), detail: Type.String(), since: time }, { description: 'something for a person to look at' })
+export type Attention = Static<typeof attention>
+
+export const status = shape('Status', {
+  version: Type.String(),
+  agent: shape(null, { id: Type.String(), name: Type.String() }),
+  instance: shape(null, { id: Type.String(), name: Type.String(), role: orNull(role), key: Type.String() }),
+  home: Type.String(),
+  processId: count,
+  uptimeSeconds: Type.Number({ minimum: 0 }),
+  network: shape(null, { paused: Type.Boolean(), addresses: list(Type.String()) }),
+  peers: list(peer),
+  documents: count,
+  entries: Type.Integer({ minimum: 0, description: 'log entries' }),
+  attention: list(attention),
+})
+export type Status = Static<typeof status>
+
+export const health = shape('Health', { state: oneOf(['ok', 'attention']), uptimeSeconds: Type.Number({ minimum: 0 }), attention: list(attention) })
+export type Health = Static<typeof health>
+
+export const networkState = shape('NetworkState', { paused: Type.Boolean() })
+export type NetworkState = Static<typeof networkState>
+
+/** One line of the answer to a bulk append: after each batch, and the last with `done`. */
+export const importProgress = shape('ImportProgress', {
+  lines: Type.Integer({ minimum: 0, description: 'lines of the request that are durable so far' }),
+  written: Type.Integer({ minimum: 0, description: 'entries appended' }),
+  alreadyThere: Type.Integer({ minimum: 0, description: 'entries whose operation id was known' }),
+  done: Type.Boolean(),
+})
+export type ImportProgress = Static<typeof importProgress>
+
+/** Problem details, RFC 9457. `code` is from the closed table of errors. */
+export const problem = shape('Problem', {
+  type: Type.String(),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String(),
+  code: Type.String(),
+  retry: Type.Boolean({ description: 'the same request may succeed later without a change' }),
+  line: Type.Optional(Type.Integer({ minimum: 1, description: 'of a bulk append: the line at fault; what stands before it was written' })),
+})
+export type Problem = Static<typeof problem>

@@ -1,0 +1,22 @@
+/** How values that JSON cannot hold cross the local API: 64-bit integers, points in time. */
+import { SelfsameError } from '../core/index.ts'
+import type { Integer, TimeInput } from './schemas.ts'
+
+export function bigintToInteger(value: bigint): Integer {
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value.toString()
+}
+
+/** Throws `invalid-request` for anything but decimal digits. */
+export function integerToBigint(value: Integer): bigint {
+  if (typeof value === 'number' ? !Number.isSafeInteger(value) : !/^-?[0-9]+$/.test(value)) {
+    throw new SelfsameError('invalid-request', `${JSON.stringify(value)} is not a whole number; beyond ±(2^53-1) give decimal digits as text`)
+  }
+  return BigInt(value)
+}
+
+/** Milliseconds since the Unix epoch; finer fractions are cut off. Throws `invalid-request` for a date that does not exist. */
+export function timeToMilliseconds(value: TimeInput): number {
+  const milliseconds = typeof value === 'number' ? value : Date.parse(value)
+  if (Number.isNaN(milliseconds)) throw new SelfsameError('invalid-request', `${JSON.stringify(value)} is not a point in time: give ISO 8601 like 2026-11-01T09:30:00Z`)
+  return milliseconds
+}
