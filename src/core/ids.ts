@@ -8,7 +8,7 @@ type Branded<Name extends string> = string & { readonly [brand]: Name }
 
 /** Hash of the genesis record: 32 bytes. */
 export type AgentId = Branded<'AgentId'>
-/** Random, chosen when the instance is made; outlives its key: 16 bytes. */
+/** Hash of the instance's first device key (`instanceIdOf`); outlives that key: 16 bytes. */
 export type InstanceId = Branded<'InstanceId'>
 /** Hash of the opening of a run (`feedIdOf`): 16 bytes. A second pre-image costs 2^128. */
 export type FeedId = Branded<'FeedId'>
