@@ -23,7 +23,7 @@ describe('the import table', () => {
 
   test('allows no circle of rooms', () => {
     const settled = new Set<string>()
-    for (let left = [...rules]; left.length > 0; ) {
+    for (let left = [...rules]; left.length > 0;) {
       const ready = left.filter((rule) => [...rule.rooms.keys()].every((room) => settled.has(room)))
       expect(ready, `these rooms import each other: ${left.map((rule) => rule.room).join(', ')}`).not.toHaveLength(0)
       for (const rule of ready) settled.add(rule.room)
@@ -45,7 +45,12 @@ describe('the check of imports finds', () => {
     ['a bare import', 'src/core/planted.ts', "import '../feed/index.ts'", 'core may not import feed'],
     ['an import over several lines', 'src/core/planted.ts', "import {\n  a,\n  b,\n} from '../feed/index.ts'", 'core may not import feed'],
     ['a file addressed by URL', 'src/core/planted.ts', "new Worker(new URL('../storage/writer.ts', import.meta.url))", 'is not the front'],
-    ['a file addressed by a choice', 'src/core/planted.ts', "new URL(isSource ? '../storage/writer.ts' : '../storage/writer.js', x)", 'is not the front'],
+    [
+      'a file addressed by a choice',
+      'src/core/planted.ts',
+      "new URL(isSource ? '../storage/writer.ts' : '../storage/writer.js', x)",
+      'is not the front',
+    ],
     ['an implementation beside a port', 'src/replica/planted.ts', "import { openSqliteStore } from '../storage/index.ts'", 'only the port'],
     ['a whole front instead of a port', 'src/replica/planted.ts', "import * as storage from '../storage/index.ts'", 'only the port'],
     ['code of a program', 'src/cli/planted.ts', "import { run } from '../daemon/main.ts'", 'is not the front of daemon'],

@@ -49,7 +49,8 @@ const habits: readonly Habit[] = [
 const sourceHabits: readonly Habit[] = [
   {
     reason: 'the time comes from the clock port',
-    offence: (path, source) => (/^src\/(cli|daemon)\//.test(path) ? undefined : /new Date\(\)|process\.hrtime|setImmediate\(/.exec(source)?.[0]),
+    offence: (path, source) =>
+      /^src\/(cli|daemon)\//.test(path) ? undefined : /new Date\(\)|process\.hrtime|setImmediate\(/.exec(source)?.[0],
   },
 ]
 
