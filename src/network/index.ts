@@ -1,1 +1,6 @@
+/** The front of the network room: the transport port, its two implementations, and what addresses mean. */
 export * from './transport.ts'
+export { addressReach, listenAddresses } from './addresses.ts'
+export type { Reach } from './addresses.ts'
+export { calmConditions, createMemoryNetwork } from './memory-transport.ts'
+export type { AttachOptions, MemoryNetwork, MemoryNetworkOptions, MemoryTransport, NetworkConditions } from './memory-transport.ts'

@@ -30,10 +30,12 @@ export interface Link {
 export type GossipVerdict = 'accept' | 'ignore' | 'reject'
 
 export interface TransportHandlers {
-  /** Whether a connection with this key may be used for anything but joining. Asked for each connection, both directions. */
+  /** Whether this key may use anything but the join protocol. Asked for each connection and stream, in both directions. */
   mayConnect(key: PublicKey): boolean
   linkOpened(link: Link): void
+  /** Told once for each link that opened, also when this side closed it. Nothing comes from the link any more. */
   linkClosed(link: LinkId, reason: string): void
+  /** One frame, whole. The bytes are the handler's to keep. */
   message(link: LinkId, channel: Channel, bytes: Uint8Array): void
   /** The channel takes more again after a `send` that answered false. */
   drained(link: LinkId, channel: Channel): void
@@ -41,23 +43,33 @@ export interface TransportHandlers {
   gossip(from: PublicKey, bytes: Uint8Array): GossipVerdict
   /** A request on the join protocol, from anyone. Answers the response, or null to hang up. The transport limits rate and size. */
   join(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null>
-  /** Addresses that answered or were announced for a key: for the address book. */
+  /**
+   * An address that answered or was announced for a key: for the address book. With this instance's own key it is the sign
+   * of a second daemon that has the same home.
+   */
   addressFound(key: PublicKey, address: string): void
 }
 
 export interface Transport {
   /** Begins listening, discovery and gossip; idempotent. Throws `SelfsameError` `address-in-use` or `network-failed`. */
   start(handlers: TransportHandlers): Promise<void>
-  /** Closes everything. `linkClosed` is called for each open link first. It can be started again. */
+  /** Closes everything. `linkClosed` is called for each open link before it resolves. It can be started again. */
   stop(): Promise<void>
   /** The addresses it listens on, as multiaddrs without the peer id. Empty when stopped. */
   addresses(): readonly string[]
-  /** Dials one peer; does nothing when a link or a dial to it is under way. Resolves when that ended; the outcome is told by `linkOpened` or not at all. */
+  /**
+   * Dials one peer (whoever answers, when `key` is null); does nothing when there is a link to it or a dial under way.
+   * Resolves when that ended and never rejects; the outcome is told by `linkOpened` or not at all.
+   */
   dial(key: PublicKey | null, addresses: readonly string[]): Promise<void>
-  /** Queues a frame. False: it is queued, but send no more on this channel until `drained`. Does nothing on a closed link. */
+  /**
+   * Queues a frame of at most `frameBytesMax` (the bytes are copied). False: it is queued, but send no more on this channel
+   * until `drained`. Does nothing on a closed link.
+   */
   send(link: LinkId, channel: Channel, bytes: Uint8Array): boolean
+  /** Closes a link; `linkClosed` follows. What is still queued may be lost. */
   close(link: LinkId, reason: string): void
-  /** Gossips to all peers of the agent; best effort. Does not come back to this instance. */
+  /** Gossips at most `gossipBytesMax` to all peers of the agent; best effort. Does not come back to this instance. */
   publish(bytes: Uint8Array): void
   /** Sends a join request to an address and gives the response. Throws `SelfsameError` `network-failed` or `join-refused`. */
   requestJoin(key: PublicKey, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>

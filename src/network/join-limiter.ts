@@ -1,0 +1,40 @@
+/**
+ * The limits on the join protocol, the only thing that a stranger can reach: one request at a time, few a minute.
+ * A ticket's key is 256 bits, so the limits are not there against guessing but against work.
+ */
+import type { Clock } from '../core/index.ts'
+
+/** Bytes of one join request, and of one response: a signed record or a few dozen. */
+export const joinBytesMax = 64 << 10
+/** From the open stream to the answer. More lets a stranger hold the one place longer. */
+export const joinMsMax = 10_000
+
+const windowMs = 60_000
+/** A person who mistypes a ticket retries by hand: a handful of times. */
+const hostRequestsMax = 6
+/** All hosts together; also the bound on what is remembered. */
+const requestsMax = 30
+
+export interface JoinLimiter {
+  /** Takes the one place for a request from `host`: what gives it back, or null when it may not be served now. */
+  enter(host: string): (() => void) | null
+}
+
+export function createJoinLimiter(clock: Clock): JoinLimiter {
+  let holder: symbol | null = null
+  let recent: { host: string; at: number }[] = []
+  return {
+    enter(host) {
+      const now = clock.monotonic()
+      recent = recent.filter((request) => now - request.at < windowMs)
+      const fromHost = recent.filter((request) => request.host === host).length
+      if (holder !== null || recent.length >= requestsMax || fromHost >= hostRequestsMax) return null
+      recent.push({ host, at: now })
+      const place = Symbol(host)
+      holder = place
+      return () => {
+        if (holder === place) holder = null
+      }
+    },
+  }
+}
