@@ -25,10 +25,10 @@ describe('the check of habits finds', () => {
     ['a drawer', 'src/core/string-utils.ts', head, 'drawer'],
     ['a drawer of a room', 'src/common/index.ts', head, 'drawer'],
     ['a long file', 'src/core/planted.ts', head + '\n'.repeat(600), 'lines'],
-    ['something left for later', 'src/core/planted.ts', `${head}// ${'TO'}DO: later`, 'later'],
-    ['a path of one machine', 'src/core/planted.ts', `${head}const a = '/${'home'}/ada/x'`, 'one machine'],
-    ['a silenced linter', 'src/core/planted.ts', `${head}// oxlint-${'disable'}-next-line no-console`, 'silenced'],
-    ['a silenced compiler', 'src/core/planted.ts', `${head}// @ts-${'ignore'}`, 'silenced'],
+    ['something left for later', 'src/core/planted.ts', `${head}// TODO: later`, 'later'],
+    ['a path of one machine', 'src/core/planted.ts', `${head}const a = '/home/ada/x'`, 'one machine'],
+    ['a silenced linter', 'src/core/planted.ts', `${head}// oxlint-disable-next-line no-console`, 'silenced'],
+    ['a silenced compiler', 'src/core/planted.ts', `${head}// @ts-ignore`, 'silenced'],
     ['a clock', 'src/replica/planted.ts', `${head}const a = new Date()`, 'clock port'],
   ])('%s', (_, path, source, reason) => {
     expect(tidyViolations(new Map([[path, source]])).join('\n')).toContain(reason)
