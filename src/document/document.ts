@@ -59,15 +59,17 @@ export type DocumentValue =
 export interface LiveDocument {
   readonly kind: LiveKind
   /**
-   * Runs `body` in one Yjs transaction; `body` applies edits one after the other. Returns the one update that they made,
-   * or null where nothing changed. An edit that cannot be done throws a `SelfsameError` before it changes anything,
-   * but edits applied before it stay: whoever lets the error out of `body` must throw the document away and load it again.
-   * After an edit is refused inside `body` and caught there, the document is as if that edit had never been asked.
+   * `body` applies edits one after the other; they take effect together, in one Yjs transaction, once it returns. Returns
+   * the one update that they made, or null where nothing changed. An edit that cannot be done throws a `SelfsameError`
+   * and is as if it had never been asked: caught inside `body`, the others go on; let out of it, none of them happens.
+   * Throws `too-large` where the edits together make more than one update can carry; then the document must be thrown
+   * away and loaded again, and using it further is a broken assertion.
    */
   edit(context: EditContext, body: (apply: (edit: Edit) => void) => void): Uint8Array | null
   /** Materialises an update that `checkUpdate` accepted. Returns the keys it changed (cells), else nothing. */
   apply(update: Uint8Array): readonly string[]
-  value(): DocumentValue
+  /** With `key`: only what stands under it, for the kinds that have keys (of a set, the member itself). */
+  value(key?: string): DocumentValue
   /** The whole state as one Yjs update, V1: for snapshots. */
   state(): Uint8Array
   /** Hash of the normal form and the readable value, hexadecimal, after the digest algorithm's id and a colon. */
@@ -115,6 +117,6 @@ export interface EntryContent {
 export interface SegmentWriter {
   /** Entries in the segment so far. */
   readonly entries: number
-  /** Appends, and returns the update. */
+  /** Appends at least one entry, and returns the update. Throws `invalid-request` or `too-large` before it appends anything. */
   append(entries: readonly EntryContent[]): Uint8Array
 }

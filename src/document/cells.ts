@@ -1,0 +1,149 @@
+/**
+ * Cells: the one mechanism under counters, sets and register maps. A document is a list of binary items; a writer deletes
+ * the cells that it saw for a key and adds its own. Each feed's cells form a chain of their own inside the list (origin:
+ * the feed's last item; right origin: null), so dead cells lie side by side and melt into one, and no cell refers to
+ * another feed. The list's index methods are never used: they cost its length, and their search markers do not survive
+ * items integrated directly. What is live is kept in an index by key instead.
+ *
+ * A feed's first item has no origin, so Yjs puts the feeds in order of client id. It walks the live cells of lower client
+ * ids to get there, once per feed that writes; loading meets the highest client id first and walks nothing.
+ */
+import * as Y from 'yjs'
+import { assert, cellKeyLengthMax, decode, encode, isText, ok, refuse, SelfsameError } from '../core/index.ts'
+import type { Encodable, Result } from '../core/index.ts'
+
+/** Name of the root list. */
+export const cellsRoot = 'cells'
+
+/** What one kind keeps in a cell besides its key. */
+export interface CellFormat<Value> {
+  /** The cell's fields after the key. */
+  valueToFields(value: Value): readonly Encodable[]
+  /** The value of the fields after the key, or undefined where they are not of this format. */
+  fieldsToValue(fields: readonly unknown[]): Value | undefined
+}
+
+/** A live cell. */
+export interface Cell<Value> {
+  readonly item: Y.Item
+  readonly value: Value
+}
+
+/** What becomes of one key: some of its live cells go, one may come. */
+export interface CellChange<Value> {
+  readonly key: string
+  readonly removed: readonly Cell<Value>[]
+  readonly added?: Value
+}
+
+export interface Cells<Value> {
+  /** The live cells of a key, in no particular order. */
+  of(key: string): readonly Cell<Value>[]
+  /** The keys with live cells, sorted by code units; only `key` where one is given. */
+  keys(key?: string): readonly string[]
+  write(transaction: Y.Transaction, changes: Iterable<CellChange<Value>>): void
+  /** Brings the index up to date with what a transaction changed. Returns the keys that lost or gained cells, sorted. */
+  absorb(transaction: Y.Transaction): readonly string[]
+}
+
+export function encodeCell<Value>(format: CellFormat<Value>, key: string, value: Value): Uint8Array {
+  return encode([key, ...format.valueToFields(value)])
+}
+
+/** Reads the bytes of a cell: exactly the bytes that `encodeCell` makes, so that one content has one encoding. */
+export function decodeCell<Value>(format: CellFormat<Value>, bytes: Uint8Array): Result<{ readonly key: string; readonly value: Value }> {
+  const cell = readCell(format, bytes)
+  if (cell === undefined || faultOfKey(cell.key) !== undefined) return refuse('a cell is malformed')
+  if (Buffer.compare(encodeCell(format, cell.key, cell.value), bytes) !== 0) return refuse('a cell is not in its canonical encoding')
+  return ok(cell)
+}
+
+function readCell<Value>(format: CellFormat<Value>, bytes: Uint8Array): { key: string; value: Value } | undefined {
+  const decoded = decode(bytes)
+  if (!decoded.ok || !Array.isArray(decoded.value)) return undefined
+  const [key, ...fields] = decoded.value as readonly unknown[]
+  const value = format.fieldsToValue(fields)
+  return isText(key, cellKeyLengthMax) && value !== undefined ? { key, value } : undefined
+}
+
+/** Throws `invalid-request` where `key` cannot be a counter key, set member or register key. `noun` says which of them it is. */
+export function checkCellKey(noun: string, key: string): void {
+  const fault = faultOfKey(key)
+  if (fault !== undefined) throw new SelfsameError('invalid-request', `the ${noun} ${fault}`)
+}
+
+function faultOfKey(key: string): string | undefined {
+  if (key === '') return 'is empty'
+  if (key.length > cellKeyLengthMax) return `is longer than ${cellKeyLengthMax} characters: shorten it`
+  return key.isWellFormed() ? undefined : 'is not well-formed Unicode: it holds half a surrogate pair'
+}
+
+/** Opens the cells of a document, with one walk over the list. */
+export function openCells<Value>(doc: Y.Doc, format: CellFormat<Value>): Cells<Value> {
+  const list = doc.get(cellsRoot, Y.Array)
+  const cellsByKey = new Map<string, Cell<Value>[]>()
+
+  /** Adds a live item to the index; returns its key. */
+  function index(item: Y.Item): string {
+    const cell = contentOf(item)
+    assert(cell !== undefined, 'a stored cell is malformed')
+    const cells = cellsByKey.get(cell.key)
+    if (cells === undefined) cellsByKey.set(cell.key, [{ item, value: cell.value }])
+    else cells.push({ item, value: cell.value })
+    return cell.key
+  }
+
+  function contentOf(item: Y.Item): { key: string; value: Value } | undefined {
+    return item.content instanceof Y.ContentBinary ? readCell(format, item.content.content) : undefined
+  }
+
+  for (let item = list._start; item !== null; item = item.right) if (!item.deleted) index(item)
+
+  return {
+    of: (key) => cellsByKey.get(key) ?? [],
+
+    keys(key) {
+      if (key !== undefined) return cellsByKey.has(key) ? [key] : []
+      return [...cellsByKey.keys()].sort()
+    },
+
+    write(transaction, changes) {
+      const { store, clientID: client } = transaction.doc
+      for (const { key, removed, added } of changes) {
+        for (const { item } of removed) item.delete(transaction)
+        if (added === undefined) continue
+        const left = store.clients.get(client)?.at(-1) ?? null
+        assert(left === null || left instanceof Y.Item, 'the cells of a feed are items')
+        const content = new Y.ContentBinary(encodeCell(format, key, added))
+        new Y.Item(Y.createID(client, Y.getState(store, client)), left, left && left.lastId, null, null, list, null, content).integrate(
+          transaction,
+          0,
+        )
+      }
+    },
+
+    absorb(transaction) {
+      const { store } = transaction.doc
+      const touched = new Set<string>()
+      Y.iterateDeletedStructs(transaction, transaction.deleteSet, (struct) => {
+        const cell = struct instanceof Y.Item ? contentOf(struct) : undefined
+        if (cell !== undefined) touched.add(cell.key)
+      })
+      for (const key of touched) {
+        const cells = cellsByKey.get(key)?.filter(({ item }) => !item.deleted) ?? []
+        if (cells.length > 0) cellsByKey.set(key, cells)
+        else cellsByKey.delete(key)
+      }
+      for (const [client, end] of transaction.afterState) {
+        const start = transaction.beforeState.get(client) ?? 0
+        if (start === end) continue
+        const structs = store.clients.get(client) ?? []
+        for (let at = Y.findIndexSS(structs, start); at < structs.length; at++) {
+          const item = structs[at]
+          if (item instanceof Y.Item && !item.deleted) touched.add(index(item))
+        }
+      }
+      return [...touched].sort()
+    },
+  }
+}

@@ -1,0 +1,35 @@
+/** Sets: observed-remove, add wins. Adding a present member is a write, so that it survives a removal that did not see it. */
+import { checkCellKey, openCells } from './cells.ts'
+import type { CellChange, CellFormat } from './cells.ts'
+import { wrongEdit } from './content.ts'
+import type { Content, OpenContent } from './content.ts'
+
+/** Cell: [member]. */
+export const setCell: CellFormat<null> = {
+  valueToFields: () => [],
+  fieldsToValue: (fields) => (fields.length === 0 ? null : undefined),
+}
+
+export const openSet: OpenContent = (doc): Content => {
+  const cells = openCells(doc, setCell)
+  return {
+    stage() {
+      const presence = new Map<string, boolean>()
+      return {
+        apply(edit) {
+          if (edit.type !== 'set.add' && edit.type !== 'set.remove') throw wrongEdit('set', edit)
+          checkCellKey('set member', edit.member)
+          presence.set(edit.member, edit.type === 'set.add')
+        },
+        write(transaction) {
+          const changes: CellChange<null>[] = []
+          for (const [key, isPresent] of presence) changes.push({ key, removed: cells.of(key), ...(isPresent && { added: null }) })
+          cells.write(transaction, changes)
+        },
+      }
+    },
+    absorb: (transaction) => cells.absorb(transaction),
+    value: (key) => ({ kind: 'set', members: cells.keys(key) }),
+    readable: () => cells.keys(),
+  }
+}
