@@ -10,13 +10,17 @@ import type { Result } from './errors.ts'
 export type Encodable = null | boolean | number | bigint | string | Uint8Array | readonly Encodable[]
 
 export function encode(value: Encodable): Uint8Array {
-  return encodeCbor(value)
+  // cborg gives a Buffer or a plain array as it comes; a Buffer is neither equal to the other nor taken by Yjs.
+  const bytes = encodeCbor(value)
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** Decodes untrusted bytes; the caller then checks the shape with the functions below. */
 export function decode(bytes: Uint8Array): Result<unknown> {
   try {
-    return ok(decodeCbor(bytes, { strict: true, allowIndefinite: false, allowUndefined: false, allowInfinity: false, allowNaN: false }) as unknown)
+    return ok(
+      decodeCbor(bytes, { strict: true, allowIndefinite: false, allowUndefined: false, allowInfinity: false, allowNaN: false }) as unknown,
+    )
   } catch (error) {
     return refuse(`not deterministic CBOR: ${error instanceof Error ? error.message : String(error)}`)
   }

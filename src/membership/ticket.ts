@@ -64,13 +64,16 @@ export function decodeTicket(text: string): Result<Ticket> {
         : 'a ticket begins with selfsame1-',
     )
   }
-  const bytes = fromBase32(compact.slice(prefix.length))
-  if (bytes === undefined) return refuse('the ticket has a character that no ticket has, or a part is missing: copy it again, whole')
-  const content = bytes.subarray(0, -checksumBytes)
-  if (Buffer.compare(checksumOf(content), bytes.subarray(-checksumBytes)) !== 0) {
-    return refuse('the ticket is mistyped or a part is missing: copy it again, whole')
-  }
+  const content = readChecked(compact.slice(prefix.length))
+  if (content === undefined) return refuse('the ticket is mistyped or a part is missing: copy it again, whole')
   return decodeContent(content)
+}
+
+/** What the base32 text holds before its checksum; undefined where it is no base32 or the checksum is not right. */
+function readChecked(text: string): Uint8Array | undefined {
+  const bytes = fromBase32(text)
+  const content = bytes?.subarray(0, -checksumBytes)
+  return content !== undefined && Buffer.compare(checksumOf(content), bytes.subarray(-checksumBytes)) === 0 ? content : undefined
 }
 
 function decodeContent(content: Uint8Array): Result<Ticket> {
