@@ -4,8 +4,10 @@
  */
 import type { Clock } from '../core/index.ts'
 
-/** Bytes of one join request, and of one response: a signed record or a few dozen. */
-export const joinBytesMax = 64 << 10
+/** Bytes of one join request: a signed record or a few, from anyone. */
+export const joinRequestBytesMax = 64 << 10
+/** Bytes of the response: some thousands of membership records, from the instance whose ticket was given. */
+export const joinResponseBytesMax = 1 << 20
 /** From the open stream to the answer. More lets a stranger hold the one place longer. */
 export const joinMsMax = 10_000
 

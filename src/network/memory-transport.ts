@@ -11,7 +11,7 @@
  */
 import { assert, frameBytesMax, gossipBytesMax, hashToId, SelfsameError } from '../core/index.ts'
 import type { Clock, PublicKey, Random } from '../core/index.ts'
-import { createJoinLimiter, joinBytesMax, joinMsMax } from './join-limiter.ts'
+import { createJoinLimiter, joinRequestBytesMax, joinMsMax } from './join-limiter.ts'
 import type { JoinLimiter } from './join-limiter.ts'
 import type { Channel, Link, LinkId, Transport, TransportHandlers } from './transport.ts'
 
@@ -301,7 +301,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
     if (!end.up || isCut(peer.node, node)) return
     tell(node, (handlers) => {
       if (!end.open || !noteSeen(node, id)) return
-      if (handlers.gossip(end.link.key, bytes.slice()) === 'accept') spread(node, id, bytes, end.link.key)
+      if (handlers.gossip(end.link.key, new Uint8Array(bytes)) === 'accept') spread(node, id, bytes, end.link.key)
     })
   }
 
@@ -370,7 +370,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
         const end = node.endsById.get(id)
         if (end === undefined || !end.up) return true
         const flow = end.outgoing[channel]
-        flow.frames.push({ bytes: bytes.slice(), dueAt: clock.monotonic() + latencyMs() })
+        flow.frames.push({ bytes: new Uint8Array(bytes), dueAt: clock.monotonic() + latencyMs() })
         flow.bytesUnderWay += bytes.length
         flow.full ||= flow.bytesUnderWay >= conditions.windowBytes
         pump(flow)
@@ -383,7 +383,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
       },
       publish(bytes) {
         assert(bytes.length <= gossipBytesMax, `a gossip message of ${bytes.length} bytes is over the limit of ${gossipBytesMax}`)
-        const copy = bytes.slice()
+        const copy = new Uint8Array(bytes)
         const id = hashToId('selfsame/gossip', copy)
         if (node.handlers !== null && noteSeen(node, id)) spread(node, id, copy, null)
       },
@@ -399,7 +399,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
             if (to === null)
               return fail('network-failed', `no instance answers at ${addresses.join(', ')}: check that it is running and reachable`)
             const admitted = to.joinOpen() || to.handlers?.mayConnect(node.key) === true
-            const leave = admitted && request.length <= joinBytesMax ? to.joins.enter(node.address) : null
+            const leave = admitted && request.length <= joinRequestBytesMax ? to.joins.enter(node.address) : null
             if (leave === null) return refuse()
             const answer = (response: Uint8Array | null): void => {
               cancelTimeout()
@@ -410,7 +410,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
               })
             }
             const cancelTimeout = clock.after(joinMsMax, () => answer(null))
-            tell(to, (handlers) => void handlers.join(node.key, request.slice()).then(answer, () => answer(null)))
+            tell(to, (handlers) => void handlers.join(node.key, new Uint8Array(request)).then(answer, () => answer(null)))
           },
         )
         return promise

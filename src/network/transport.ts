@@ -7,7 +7,9 @@
  * is in a message. Handlers are called in the order in which things happened, never re-entrantly from `send` or `publish`.
  *
  * A link has two channels, each reliable and ordered while the link is up, independent of each other: `control` is for what
- * must never wait behind data (membership, frontiers), `bulk` for data. When either stream ends the link is closed.
+ * must never wait behind data (membership, frontiers), `bulk` for data. When either stream ends the link is closed, at each
+ * end when that end notices; what was under way is lost. A peer whose machine vanished can go unnoticed for minutes: whoever
+ * has to know sooner sends heartbeats.
  */
 import type { PublicKey } from '../core/index.ts'
 
