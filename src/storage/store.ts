@@ -38,6 +38,22 @@ export interface EnvelopeRow {
 export interface StoredEnvelope extends EnvelopeRow {
   /** Its place in this store's order of applying, from 1; null while it waits. */
   readonly position: number | null
+  /** As in `PositionRow`. */
+  readonly changed: Uint8Array | null
+}
+
+/** What an envelope counts against `bytesMax` of a read: bytes of its header and bodies. */
+export function storedSize(envelope: EnvelopeRow): number {
+  return envelope.bodies.reduce((sum, body) => sum + body.bytes.length, envelope.headerBytes.length)
+}
+
+/** That an envelope (new or stored) is materialised by this commit. Each envelope gets one position once, each position is given once. */
+export interface PositionRow {
+  readonly feed: FeedId
+  readonly sequence: number
+  readonly position: number
+  /** Derived: what it changed, in the engine's encoding, where its bodies alone do not tell. */
+  readonly changed: Uint8Array | null
 }
 
 export interface EnvelopePlace {
@@ -164,10 +180,10 @@ export interface WriteBatch {
   readonly feeds?: readonly FeedRow[]
   /** New envelopes, each (feed, sequence) once; a second one is a broken invariant and rejects the commit. */
   readonly envelopes?: readonly EnvelopeRow[]
-  /** Signatures for envelopes stored without one. */
+  /** Signatures for envelopes stored without one; a broken invariant where there is no such envelope. */
   readonly signatures?: readonly { readonly feed: FeedId; readonly sequence: number; readonly signature: Uint8Array }[]
-  /** Envelopes (new or stored) that are materialised by this commit. */
-  readonly positions?: readonly { readonly feed: FeedId; readonly sequence: number; readonly position: number }[]
+  readonly positions?: readonly PositionRow[]
+  /** This and all that follows is upserted by its key, so that derived rows can be written again. */
   readonly past?: readonly PastRow[]
   readonly documents?: readonly DocumentRow[]
   readonly touches?: readonly TouchRow[]
@@ -175,9 +191,10 @@ export interface WriteBatch {
   readonly segments?: readonly SegmentRow[]
   readonly entries?: readonly EntryRow[]
   readonly entriesRemoved?: readonly EntryRow[]
-  /** Upserted by (lineage, id). */
+  /** By (lineage, id). */
   readonly operations?: readonly OperationRow[]
   readonly snapshots?: readonly SnapshotRow[]
+  /** The least sequence of a feed in a document stays. */
   readonly quarantine?: readonly QuarantineRow[]
   readonly textVersions?: readonly TextVersionRow[]
   /** Inserted where the id is new; the first account of a case stays. */
@@ -202,13 +219,19 @@ export interface EntryQuery {
   readonly limit: number
 }
 
-export interface Store {
+/**
+ * The reads of a store. Each throws `SelfsameError`: `storage-corrupt` where the disk holds something damaged,
+ * `storage-failed` where it cannot be read or the store is no longer open.
+ */
+export interface StoreReads {
   meta(name: string): Uint8Array | undefined
+  /** In the order in which they were stored. Whether the bytes match the hash is for the reader to check. */
   records(): readonly { readonly hash: RecordHash; readonly bytes: Uint8Array }[]
+  /** Sorted by feed. */
   feeds(): readonly FeedRow[]
 
   locate(hash: EnvelopeHash): EnvelopePlace | undefined
-  /** Stored envelopes of a feed in `from..to`, in order, cut off once `bytesMax` is reached (always at least one where there is one).
+  /** Stored envelopes of a feed in `from..to`, in order, cut off once `bytesMax` (`storedSize`) is reached (always at least one where there is one).
    * A header or body that does not match its hash any more is a `SelfsameError` `storage-corrupt`. */
   envelopes(feed: FeedId, from: number, to: number, bytesMax: number): readonly StoredEnvelope[]
   /** Materialised envelopes with position above `position`, in order, at most `limit`. */
@@ -234,15 +257,22 @@ export interface Store {
   entries(query: EntryQuery): readonly EntryRow[]
   entryCount(document: DocumentId): number
   operation(lineage: InstanceId, id: OperationId): OperationRow | undefined
+  /** Undefined also where the stored state is damaged: it can be rebuilt. */
   snapshot(document: DocumentId): SnapshotRow | undefined
   /** The first quarantined sequence of a feed in a document. */
   quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined
+  /** Sorted by document, then feed. */
   quarantine(): readonly QuarantineRow[]
+  /** Undefined also where the stored content is damaged: its writer then has to read the text again. */
   textVersion(document: DocumentId, version: string): string | undefined
+  /** Sorted by time, then id. */
   evidence(): readonly EvidenceRow[]
+}
 
-  /** Durable when it resolves. Rejects with `CommitFailure`. */
+export interface Store extends StoreReads {
+  /** Durable when it resolves. Rejects with `CommitFailure`; after an `unknown` one every further call is refused, `close` apart. */
   commit(batch: WriteBatch): Promise<void>
+  /** Frees what the store holds. Calling it again changes nothing. */
   close(): Promise<void>
 }
 

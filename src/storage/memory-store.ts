@@ -1,0 +1,230 @@
+/**
+ * The store in memory, for simulation: plain maps, no I/O. When a commit settles, and whether it does, is decided from
+ * outside (`commitVia`), so that a simulator can crash an instance between the two.
+ */
+import { assert, SelfsameError } from '../core/index.ts'
+import type { DocumentId, EnvelopeHash, FeedId, InstanceId } from '../core/index.ts'
+import type { OperationId, SegmentName } from '../feed/index.ts'
+import { applyBatch, cloneTables, createTables, faultOf } from './memory-tables.ts'
+import type { Tables } from './memory-tables.ts'
+import { byAge, byDocumentAndFeed, byKindAndName, byText } from './row-order.ts'
+import { CommitFailure, storedSize } from './store.ts'
+import type {
+  DocumentHead,
+  DocumentRow,
+  EntryQuery,
+  EntryRow,
+  EnvelopePlace,
+  EvidenceRow,
+  FeedRow,
+  OperationRow,
+  PositionRow,
+  QuarantineRow,
+  SegmentRow,
+  SnapshotRow,
+  Store,
+  StoredEnvelope,
+  WriteBatch,
+} from './store.ts'
+
+export interface MemoryStoreOptions {
+  /**
+   * Calls `apply` when the batch reaches the disk, and settles when the writer is to hear of it. A rejection is passed on
+   * and leaves the store failed, unless it is a `CommitFailure` that rolled back. By default the batch is applied at once.
+   */
+  readonly commitVia?: (apply: () => void) => Promise<void>
+}
+
+export interface MemoryStore extends Store {
+  /** An independent copy of what is applied, whatever became of this store: a backup, a copied home, a store opened again. */
+  clone(options?: MemoryStoreOptions): MemoryStore
+}
+
+export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  return new TableStore(options, createTables())
+}
+
+const applyAtOnce = async (apply: () => void): Promise<void> => apply()
+
+class TableStore implements MemoryStore {
+  readonly #options: MemoryStoreOptions
+  readonly #tables: Tables
+  #state: 'open' | 'committing' | 'failed' | 'closed' = 'open'
+
+  constructor(options: MemoryStoreOptions, tables: Tables) {
+    this.#options = options
+    this.#tables = tables
+  }
+
+  clone(options: MemoryStoreOptions = this.#options): MemoryStore {
+    return new TableStore(options, cloneTables(this.#tables))
+  }
+
+  async commit(batch: WriteBatch): Promise<void> {
+    if (this.#state === 'failed' || this.#state === 'closed') throw new CommitFailure('unknown', refusals[this.#state])
+    assert(this.#state === 'open', 'a store takes one commit at a time')
+    this.#state = 'committing'
+    try {
+      await (this.#options.commitVia ?? applyAtOnce)(() => this.#apply(batch))
+      this.#state = 'open'
+    } catch (error) {
+      this.#state = error instanceof CommitFailure && error.outcome === 'rolled-back' ? 'open' : 'failed'
+      throw error
+    }
+  }
+
+  #apply(batch: WriteBatch): void {
+    const fault = faultOf(batch, this.#tables)
+    if (fault !== undefined) throw new CommitFailure('unknown', `the commit broke an invariant: ${fault}`)
+    applyBatch(batch, this.#tables)
+  }
+
+  async close(): Promise<void> {
+    this.#state = 'closed'
+  }
+
+  /** The tables, to read. */
+  get #open(): Tables {
+    if (this.#state === 'failed' || this.#state === 'closed') throw new SelfsameError('storage-failed', refusals[this.#state])
+    return this.#tables
+  }
+
+  meta(name: string): Uint8Array | undefined {
+    return this.#open.meta.get(name)
+  }
+
+  records(): NonNullable<WriteBatch['records']> {
+    return [...this.#open.records.values()]
+  }
+
+  feeds(): readonly FeedRow[] {
+    return [...this.#open.feeds.values()].sort((a, b) => byText(a.feed, b.feed))
+  }
+
+  locate(hash: EnvelopeHash): EnvelopePlace | undefined {
+    const row = this.#open.places.get(hash)
+    if (row === undefined) return undefined
+    const { feed, sequence, position } = this.#stored(row)
+    return { feed, sequence, position }
+  }
+
+  envelopes(feed: FeedId, from: number, to: number, bytesMax: number): readonly StoredEnvelope[] {
+    const chain = this.#open.chains.get(feed)
+    if (chain === undefined) return []
+    const found: StoredEnvelope[] = []
+    let bytes = 0
+    for (let index = chain.countBelow({ sequence: from }); bytes < bytesMax || found.length === 0; index += 1) {
+      const envelope = chain.items[index]
+      if (envelope === undefined || envelope.sequence > to) break
+      found.push(envelope)
+      bytes += storedSize(envelope)
+    }
+    return found
+  }
+
+  appliedAfter(position: number, limit: number): readonly StoredEnvelope[] {
+    const { applied } = this.#open
+    const start = applied.countUpTo({ position })
+    return applied.items.slice(start, start + limit).map((row) => this.#stored(row))
+  }
+
+  lastPosition(): number {
+    return this.#open.applied.last?.position ?? 0
+  }
+
+  past(feed: FeedId, sequence: number): ReadonlyMap<FeedId, number> {
+    const past = new Map<FeedId, number>()
+    for (const [other, rows] of this.#open.past.get(feed) ?? []) {
+      const row = rows.floor({ sequence })
+      if (row !== undefined) past.set(other, row.otherSequence)
+    }
+    return past
+  }
+
+  document(document: DocumentId): DocumentRow | undefined {
+    return this.#open.documents.get(document)
+  }
+
+  documents(): readonly DocumentRow[] {
+    return [...this.#open.documents.values()].sort(byKindAndName)
+  }
+
+  documentHeads(document: DocumentId): readonly DocumentHead[] {
+    return [...(this.#open.heads.get(document)?.values() ?? [])].sort((a, b) => byText(a.feed, b.feed))
+  }
+
+  touchesAfter(document: DocumentId, position: number, limit: number): readonly StoredEnvelope[] {
+    const { applied, touches } = this.#open
+    const list = touches.get(document)
+    if (list === undefined) return []
+    const start = list.countUpTo({ position })
+    return list.items.slice(start, start + limit).flatMap((touch) => {
+      const row = applied.get(touch)
+      return row === undefined ? [] : [this.#stored(row)]
+    })
+  }
+
+  clock(document: DocumentId, feed: FeedId, sequence: number): number {
+    return this.#open.clocks.get(document)?.get(feed)?.floor({ sequence })?.clock ?? 0
+  }
+
+  segment(document: DocumentId, feed: FeedId, segment: SegmentName): SegmentRow | undefined {
+    return this.#open.segments.get(document)?.get({ feed, segment })
+  }
+
+  segments(document: DocumentId): readonly SegmentRow[] {
+    return [...(this.#open.segments.get(document)?.items ?? [])]
+  }
+
+  entries(query: EntryQuery): readonly EntryRow[] {
+    const list = this.#open.entries.get(query.document)
+    if (list === undefined) return []
+    const { timeMin = -Infinity, timeMax = Infinity, after, newestFirst = false, limit } = query
+    let start = list.countBelow({ time: timeMin, id: '' })
+    let end = list.countBelow({ time: timeMax, id: '' })
+    if (after !== undefined && newestFirst) end = Math.min(end, list.countBelow(after))
+    if (after !== undefined && !newestFirst) start = Math.max(start, list.countUpTo(after))
+    return newestFirst
+      ? list.items.slice(Math.max(start, end - limit), end).reverse()
+      : list.items.slice(start, Math.min(end, start + limit))
+  }
+
+  entryCount(document: DocumentId): number {
+    return this.#open.entries.get(document)?.items.length ?? 0
+  }
+
+  operation(lineage: InstanceId, id: OperationId): OperationRow | undefined {
+    return this.#open.operations.get(lineage)?.get(id)
+  }
+
+  snapshot(document: DocumentId): SnapshotRow | undefined {
+    return this.#open.snapshots.get(document)
+  }
+
+  quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined {
+    return this.#open.quarantine.get(document)?.get(feed)
+  }
+
+  quarantine(): readonly QuarantineRow[] {
+    return [...this.#open.quarantine.values()].flatMap((rows) => [...rows.values()]).sort(byDocumentAndFeed)
+  }
+
+  textVersion(document: DocumentId, version: string): string | undefined {
+    return this.#open.textVersions.get(document)?.get(version)?.content
+  }
+
+  evidence(): readonly EvidenceRow[] {
+    return [...this.#open.evidence.values()].sort(byAge)
+  }
+
+  #stored(place: Pick<PositionRow, 'feed' | 'sequence'>): StoredEnvelope {
+    const envelope = this.#open.chains.get(place.feed)?.get(place)
+    assert(envelope !== undefined, 'an index names an envelope that is not stored')
+    return envelope
+  }
+}
+
+const refusals = {
+  failed: 'the outcome of a commit is unknown: open the store again before anything else',
+  closed: 'the store is closed',
+} as const
