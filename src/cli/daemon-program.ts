@@ -1,0 +1,130 @@
+/**
+ * Starts the daemon's program as a process of its own, and understands what it says: one line of JSON on standard output when it
+ * is done or ready, problem details on standard error when it cannot.
+ */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, openSync, closeSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { errorTable, SelfsameError } from '../core/index.ts'
+import type { ErrorCode } from '../core/index.ts'
+
+/** What the program says when it made, joined or opened a home. */
+export interface Ready {
+  readonly home: string
+  readonly agent: { readonly id: string; readonly name: string }
+  readonly instance: { readonly id: string; readonly name: string }
+  /** Of a daemon that runs. */
+  readonly processId?: number
+  readonly addresses?: readonly string[]
+}
+
+/** A daemon that this process looks after. */
+export interface AttendedDaemon {
+  readonly ready: Ready
+  stop(signal: NodeJS.Signals): void
+  /** Resolves when it ended well; rejects with why it did not. */
+  ended(): Promise<void>
+}
+
+const isSource = import.meta.url.endsWith('.ts')
+const program = fileURLToPath(new URL(isSource ? '../daemon/main.ts' : '../daemon/main.js', import.meta.url))
+
+/** Runs `init` or `join` to its end. `input` goes to its standard input. */
+export async function runProgram(args: readonly string[], input: string): Promise<Ready> {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+  // The child may end before it has read everything; why is told by its last words.
+  child.stdin.on('error', () => {})
+  child.stdin.end(input)
+  const lastWords = listen(child.stderr, () => {})
+  const ready = await readyLine(child, () => lastWords)
+  await endOf(child, () => lastWords)
+  return ready
+}
+
+/** Starts a daemon whose log goes on to `log`, and waits until it is ready. */
+export async function startAttended(home: string, log: (line: string) => void): Promise<AttendedDaemon> {
+  const child = spawn(process.execPath, [program, 'run', '--home', home], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const lastWords = listen(child.stderr, log)
+  const ready = await readyLine(child, () => lastWords)
+  return {
+    ready,
+    stop: (signal) => void child.kill(signal),
+    ended: () => endOf(child, () => lastWords),
+  }
+}
+
+/** Starts a daemon that outlives this process, and waits until it is ready. */
+export async function startDetached(home: string): Promise<Ready> {
+  // A pipe would break with this process; a file keeps what a dying daemon says.
+  const wordsPath = join(home, 'run', 'daemon.stderr')
+  const words = existsSync(join(home, 'run')) ? openSync(wordsPath, 'w', 0o600) : null
+  const child = spawn(process.execPath, [program, 'run', '--home', home, '--detached'], {
+    stdio: ['ignore', 'pipe', words ?? 'pipe'],
+    detached: true,
+  })
+  if (words !== null) closeSync(words)
+  const lastWords =
+    child.stderr === null ? (): readonly string[] => readFileSync(wordsPath, 'utf8').split('\n') : listen(child.stderr, () => {})
+  const ready = await readyLine(child, () => lastWords)
+  child.stdout?.destroy()
+  child.stderr?.destroy()
+  child.unref()
+  return ready
+}
+
+/** The lines of a stream as far as they matter when the process fails: the last few. All go on to `pass`. */
+function listen(stream: Readable, pass: (line: string) => void): () => readonly string[] {
+  const linesKept = 20
+  const last: string[] = []
+  createInterface({ input: stream }).on('line', (line) => {
+    if (problemOf(line) === undefined) pass(line)
+    last.push(line)
+    if (last.length > linesKept) last.shift()
+  })
+  return () => last
+}
+
+type LastWords = () => () => readonly string[]
+
+async function readyLine(child: ChildProcess, lastWords: LastWords): Promise<Ready> {
+  const said = new Promise<Ready | undefined>((resolve) => {
+    if (child.stdout === null) return resolve(undefined)
+    createInterface({ input: child.stdout })
+      .once('line', (line) => resolve(JSON.parse(line) as Ready))
+      .once('close', () => resolve(undefined))
+  })
+  const ready = await said
+  if (ready !== undefined) return ready
+  await endOf(child, lastWords)
+  throw new SelfsameError('internal', 'the daemon ended without a word')
+}
+
+/** Waits for the end of a process; a failure becomes the error that it told of. */
+async function endOf(child: ChildProcess, lastWords: LastWords): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'close')
+  if (child.exitCode === 0) return
+  const words = lastWords()()
+  const problem = words.map(problemOf).findLast((each) => each !== undefined)
+  if (problem !== undefined) throw problem
+  const how = child.signalCode === null ? `with exit code ${child.exitCode}` : `by ${child.signalCode}`
+  throw new SelfsameError('internal', `the daemon ended ${how}\n${words.join('\n')}`.trimEnd())
+}
+
+function problemOf(line: string): SelfsameError | undefined {
+  if (!line.startsWith('{')) return undefined
+  try {
+    const { code, detail } = JSON.parse(line) as { code?: unknown; detail?: unknown }
+    return isErrorCode(code) && typeof detail === 'string' ? new SelfsameError(code, detail) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorTable, code)
+}

@@ -1,0 +1,174 @@
+/** The commands on the group of instances: status, members, invites, presence, the network, what changes, and what all hold. */
+import type { Change, DocumentKind, InviteInput, Peer, Presence, Role, Status } from '../api/index.ts'
+import { countOf, durationToMilliseconds, refusal } from './arguments.ts'
+import type { AgentContext, Doors } from './command.ts'
+import { entryText } from './log-commands.ts'
+import { amountText, columnsOf, inlineOf, localTime, spanOf } from './output.ts'
+
+export function addStatusCommand({ program, command, onAgent }: Doors): void {
+  command(program, 'status', 'Show this instance, its peers, and what wants attention', 'status --json').action(
+    onAgent(async ({ agent, output }: AgentContext<object>) => {
+      const status = await agent.status()
+      await output.answer(status, statusText(status))
+    }),
+  )
+}
+
+function statusText(status: Status): string {
+  const { agent, instance, network, peers, attention } = status
+  const facts = columnsOf([
+    ['agent', `${agent.name}  ${agent.id.slice(0, 16)}`],
+    ['instance', `${instance.name}  ${instance.role ?? 'not a member'}`],
+    ['home', status.home],
+    ['running', `${spanOf(status.uptimeSeconds)}, process ${status.processId}, version ${status.version}`],
+    ['network', network.paused ? "paused: 'selfsame network resume' goes on" : network.addresses.join('\n         ')],
+    ['memory', `${amountText(status.documents, 'document', 'documents')}, ${amountText(status.entries, 'log entry', 'log entries')}`],
+  ])
+  const others = peers.length === 0 ? "no other instances: 'selfsame invite' admits one" : columnsOf(peers.map(peerCells))
+  const lines = attention.map((line) => `! ${line.kind}: ${line.detail} (since ${localTime(line.since)})`)
+  return [facts, others, ...lines].join('\n\n')
+}
+
+function peerCells(peer: Peer): readonly string[] {
+  const seen = peer.state === 'offline' && peer.lastSeen !== null ? `last seen ${localTime(peer.lastSeen)}` : ''
+  // What an offline peer has by now nobody knows; what it last told is shown with its age.
+  const told =
+    peer.told === null
+      ? 'unknown'
+      : peer.behind === 0 && peer.ahead === 0
+        ? 'in sync'
+        : `lacks ${peer.behind ?? '?'}, has ${peer.ahead ?? '?'} more`
+  return [peer.instance.name, peer.state, peer.state === 'offline' && peer.told !== null ? `was ${told}` : told, peer.address ?? '', seen]
+}
+
+export function addMemberCommands({ program, command, onAgent }: Doors): void {
+  command(program, 'members', 'List the instances of the agent', 'members').action(
+    onAgent(async ({ agent, output }: AgentContext<object>) => {
+      const members = await agent.members()
+      const rows = members.map((member) => {
+        const state = member.self ? 'this one' : member.connected ? 'connected' : 'offline'
+        return [member.name, member.role, state, `since ${localTime(member.admitted)}`, member.id]
+      })
+      await output.answer(members, columnsOf(rows))
+    }),
+  )
+
+  command(
+    program,
+    'invite',
+    'Print a ticket that admits an instance; whoever holds it can join',
+    'invite --expires 1h | ssh server selfsame join -',
+  )
+    .option('--role <role>', 'admin, writer or reader (default: writer)')
+    .option('--expires <duration>', 'how long it can be used (default: 1h)')
+    .option('--uses <count>', 'how many instances it admits (default: 1)')
+    .option('--name <name>', 'what the new instance is called')
+    .action(
+      onAgent(async ({ agent, options, output }: AgentContext<{ role?: string; expires?: string; uses?: string; name?: string }>) => {
+        const invitation = await agent.invite(inviteOf(options))
+        await output.answer(invitation, invitation.ticket)
+        output.remark(`On the other machine, until ${localTime(invitation.expires)}: selfsame join, then paste the ticket. It is a secret.`)
+      }),
+    )
+}
+
+const roles: readonly Role[] = ['admin', 'writer', 'reader']
+
+function inviteOf(options: { role?: string; expires?: string; uses?: string; name?: string }): InviteInput {
+  const role = roles.find((each) => each === options.role)
+  if (options.role !== undefined && role === undefined) throw refusal(`--role is one of ${roles.join(', ')}, not '${options.role}'`)
+  return {
+    ...(role === undefined ? {} : { role }),
+    ...(options.expires === undefined ? {} : { expiresSeconds: Math.ceil(durationToMilliseconds(options.expires) / 1_000) }),
+    ...(options.uses === undefined ? {} : { uses: countOf(options.uses, 1) }),
+    ...(options.name === undefined ? {} : { name: options.name }),
+  }
+}
+
+export function addPresenceCommands({ program, command, onAgent }: Doors): void {
+  const show = onAgent(async ({ agent, output }: AgentContext<object>) => {
+    const present = await agent.presence.get()
+    await output.answer(present, present.length === 0 ? 'nobody says what it is doing' : columnsOf(present.map(presenceCells)))
+  })
+  const presence = command(program, 'presence', 'Show what each instance says it is doing now', 'presence').action(show)
+
+  command(presence, 'set <text>', 'Say what this instance is doing', 'presence set "writing the report"').action(
+    onAgent(async ({ agent, output }: AgentContext<object>, text: string) => {
+      await agent.presence.set(text)
+      output.remark('the others see it while they are connected')
+    }),
+  )
+
+  command(presence, 'clear', 'Say nothing any more', 'presence clear').action(
+    onAgent(async ({ agent }: AgentContext<object>) => {
+      await agent.presence.clear()
+    }),
+  )
+}
+
+function presenceCells({ instance, state, self }: Presence): readonly string[] {
+  return [instance.name, inlineOf(state), self ? '(this one)' : '']
+}
+
+export function addNetworkCommands({ program, command, onAgent }: Doors): void {
+  const network = command(program, 'network', 'Work offline on purpose, and come back', 'network pause')
+
+  command(network, 'pause', 'Close all connections; reading and writing go on here', 'network pause').action(
+    onAgent(async ({ agent, output }: AgentContext<object>) => {
+      await output.answer(await agent.network.pause(), "offline: 'selfsame network resume' goes on")
+    }),
+  )
+
+  command(network, 'resume', 'Connect again', 'network resume').action(
+    onAgent(async ({ agent, output }: AgentContext<object>) => {
+      await output.answer(await agent.network.resume(), 'online')
+    }),
+  )
+}
+
+export function addWatchCommand({ program, command, onAgent }: Doors): void {
+  command(program, 'watch [patterns...]', 'Print changes as they come, from all instances', "watch 'log/*' text/SOUL.md")
+    .option('--cursor <cursor>', "resume after this change (each has one, shown with --json); 'start' for all that this home knows")
+    .action(
+      onAgent(async ({ agent, options, output }: AgentContext<{ cursor?: string }>, patterns: readonly string[]) => {
+        for await (const change of agent.watch(patterns, options.cursor === undefined ? {} : { cursor: options.cursor })) {
+          await output.answer(change, changeText(change))
+        }
+      }),
+    )
+}
+
+function changeText(change: Change): string {
+  const path = `${change.kind}/${change.name}`
+  if (change.entries !== undefined) return change.entries.map((entry) => `${path}  ${entryText(entry)}`).join('\n')
+  const keys = change.keys === undefined ? '' : `  ${change.keys.join(', ')}`
+  return `${path}  ${localTime(change.time)}  ${change.author.name}${keys}`
+}
+
+export function addDocumentCommands({ program, command, onAgent }: Doors): void {
+  command(program, 'documents', 'List the documents', 'documents --kind log')
+    .option('--kind <kind>', 'only log, counter, set, register, text or json')
+    .option('--prefix <prefix>', 'only names that begin so')
+    .action(
+      onAgent(async ({ agent, options, output }: AgentContext<{ kind?: DocumentKind; prefix?: string }>) => {
+        const documents = await agent.documents({
+          ...(options.kind === undefined ? {} : { kind: options.kind }),
+          ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
+        })
+        await output.answer(
+          documents,
+          documents.length === 0 ? 'no documents yet' : columnsOf(documents.map(({ kind, name }) => [kind, name])),
+        )
+      }),
+    )
+
+  command(program, 'digests', 'Print a digest of each document: equal at two instances when they hold the same', 'digests').action(
+    onAgent(async ({ agent, output }: AgentContext<object>) => {
+      const digests = await agent.digests()
+      await output.answer(
+        digests,
+        digests.length === 0 ? 'no documents yet' : columnsOf(digests.map(({ kind, name, digest }) => [kind, name, digest])),
+      )
+    }),
+  )
+}

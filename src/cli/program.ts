@@ -1,0 +1,94 @@
+/** The command line as a whole: which commands there are, and how any call of it ends. */
+import { Command, CommanderError } from 'commander'
+import type { Connect } from '../api/index.ts'
+import { AssertionFailure, errorTable, exitCodeOfBug, SelfsameError } from '../core/index.ts'
+import { addCounterCommands, addRegisterCommands, addSetCommands } from './cell-commands.ts'
+import { createDoors } from './command.ts'
+import { addJsonCommands, addTextCommands } from './content-commands.ts'
+import {
+  addDocumentCommands,
+  addMemberCommands,
+  addNetworkCommands,
+  addPresenceCommands,
+  addStatusCommand,
+  addWatchCommand,
+} from './group-commands.ts'
+import { addLifeCommands } from './life-commands.ts'
+import { addLogCommands } from './log-commands.ts'
+import { printable } from './output.ts'
+import type { Streams } from './output.ts'
+
+/** Exit code of a command line that cannot be understood (sysexits `EX_USAGE`). */
+const exitCodeOfUsage = errorTable['invalid-request'].exit
+
+/** What a call of the command line works with. */
+export interface Surroundings {
+  readonly streams: Streams
+  readonly connect: Connect
+  readonly version: string
+}
+
+/** Runs one call, without the program's own name, and answers its exit code. Never rejects. */
+export async function runCommandLine(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const { streams } = surroundings
+  const program = createProgram(surroundings)
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodeOfUsage
+    const asJson = program.opts<{ json?: boolean }>().json === true
+    streams.stderr.write(asJson ? `${JSON.stringify(problemOf(error))}\n` : `selfsame: ${printable(messageOf(error))}\n`)
+    return error instanceof SelfsameError ? errorTable[error.code].exit : exitCodeOfBug
+  }
+}
+
+export function createProgram({ streams, connect, version }: Surroundings): Command {
+  const program = new Command('selfsame')
+  program
+    .description('One memory for an agent that runs as several instances: each keeps it, and they agree.')
+    .version(version, '--version', 'print the version')
+    .option('--home <directory>', 'where the instance lives (default: $SELFSAME_HOME, else ~/.selfsame)')
+    .option('--json', 'answers, and errors, as lines of JSON')
+    .option('-q, --quiet', 'only answers: no remarks, no receipts')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'selfsame: ')),
+    })
+    .showHelpAfterError("Try 'selfsame --help', or --help after any command.")
+    .exitOverride()
+  const doors = createDoors(program, streams, connect)
+  program.commandsGroup('Life:')
+  addLifeCommands(doors)
+  addStatusCommand(doors)
+  program.commandsGroup('Memory:')
+  addLogCommands(doors)
+  addCounterCommands(doors)
+  addSetCommands(doors)
+  addRegisterCommands(doors)
+  addTextCommands(doors)
+  addJsonCommands(doors)
+  addDocumentCommands(doors)
+  addWatchCommand(doors)
+  program.commandsGroup('Group:')
+  addMemberCommands(doors)
+  addPresenceCommands(doors)
+  addNetworkCommands(doors)
+  return program
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof SelfsameError) return error.message
+  const account = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return `a fault in selfsame; please report it\n${account}`
+}
+
+/** The error as problem details, for programs. */
+function problemOf(error: unknown): object {
+  const code = error instanceof SelfsameError ? error.code : 'internal'
+  const { title, retry, exit } = errorTable[code]
+  const detail = error instanceof SelfsameError || error instanceof AssertionFailure ? error.message : String(error)
+  return { code, title, detail, retry, exit }
+}
