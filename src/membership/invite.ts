@@ -53,7 +53,7 @@ export function createInvite(
   }
   if (!isUint(uses, inviteUsesMax) || uses === 0) throw new SelfsameError('invalid-request', `an invite has 1 to ${inviteUsesMax} uses`)
   if (name !== null && !isMemberName(name)) {
-    throw new SelfsameError('invalid-request', 'the name is not valid: 1 to 64 visible characters, no space at either end')
+    throw new SelfsameError('invalid-request', 'the name is not valid: 1 to 64 visible characters, no # and no space at either end')
   }
   const key = createSigningKey(random)
   return { invite: { key: key.publicKey, role, expiresAt: now + durationMilliseconds, usesLeft: uses, name }, key }

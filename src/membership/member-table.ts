@@ -21,7 +21,7 @@ export interface Member {
   readonly role: Role
   /** As admitted; two members can have the same. */
   readonly name: string
-  /** The name, made unique in this table: whoever is not the most senior of that name gets the first digits of its instance id. */
+  /** The name, made unique in this table: whoever is not the most senior of that name gets `#` and the first digits of its instance id. */
   readonly label: string
   /** Null: the root key. */
   readonly admittedBy: InstanceId | null
@@ -101,7 +101,7 @@ export function createMemberSet(agent: AgentId): MemberSet {
     if (record.kind === 'unknown') return rolesOfAuthor.length > 0 ? 'unknown' : orUnknown(parents)
     if (!rolesOfAuthor.includes('admin')) return orUnknown(parents)
     const earlier = grantsByAuthor.get(record.author) ?? []
-    return earlier.some((grant) => grant.record.number >= record.number && reaches(parents, grant)) ? 'void' : 'valid'
+    return earlier.some((grant) => grant.record.number >= record.number && reaches(parents, grant)) ? orUnknown(parents) : 'valid'
   }
 
   /** Roles that the key had for the author in the closure of `nodes`. The root key counts as an admin. */
@@ -233,18 +233,12 @@ function isSenior(grant: Grant, other: Grant): boolean {
 /** Digits of the instance id in a label; more where that is not enough. */
 const labelDigitsMin = 4
 
-/** A label for each, in their order: the name where it is the first of its name, else with digits of the id. */
+/** A label for each, in their order: the name where it is the first of its name, else with digits of the id. No name holds a `#`. */
 function labelsOf(grants: readonly Grant[]): readonly string[] {
-  const taken = new Set(grants.map((grant) => grant.record.name))
-  const named = new Set<string>()
+  const taken = new Set<string>()
   return grants.map(({ record: { name, instance } }) => {
-    if (!named.has(name)) {
-      named.add(name)
-      return name
-    }
-    let digits = labelDigitsMin
-    while (taken.has(`${name}-${instance.slice(0, digits)}`)) digits++
-    const label = `${name}-${instance.slice(0, digits)}`
+    let label = name
+    for (let digits = labelDigitsMin; taken.has(label); digits++) label = `${name}#${instance.slice(0, digits)}`
     taken.add(label)
     return label
   })

@@ -72,8 +72,9 @@ export function decodeTicket(text: string): Result<Ticket> {
 /** What the base32 text holds before its checksum; undefined where it is no base32 or the checksum is not right. */
 function readChecked(text: string): Uint8Array | undefined {
   const bytes = fromBase32(text)
-  const content = bytes?.subarray(0, -checksumBytes)
-  return content !== undefined && Buffer.compare(checksumOf(content), bytes.subarray(-checksumBytes)) === 0 ? content : undefined
+  if (bytes === undefined) return undefined
+  const content = bytes.subarray(0, -checksumBytes)
+  return Buffer.compare(checksumOf(content), bytes.subarray(-checksumBytes)) === 0 ? content : undefined
 }
 
 function decodeContent(content: Uint8Array): Result<Ticket> {

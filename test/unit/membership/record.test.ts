@@ -175,7 +175,10 @@ describe('a name', () => {
     expect(isMemberName(value)).toBe(true)
   })
 
-  test.each(['', ' pi', 'pi ', 'a\nb', 'a\u0000', '\u202eip', 'p\u200di', '\ud800', 'x'.repeat(65), 7, null])('cannot be %j', (value) => {
-    expect(isMemberName(value)).toBe(false)
-  })
+  test.each(['', ' pi', 'pi ', 'a\nb', 'a\u0000', '\u202eip', 'p\u200di', '\ud800', 'pi#1', 'x'.repeat(65), 7, null])(
+    'cannot be %j',
+    (value) => {
+      expect(isMemberName(value)).toBe(false)
+    },
+  )
 })
