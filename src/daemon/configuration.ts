@@ -35,6 +35,12 @@ const schema = Type.Object(
       bootstrap: Type.Array(Type.String({ pattern: '^/.+/p2p/[A-Za-z0-9]+$' }), { default: [] }),
       announce: Type.Array(Type.String({ pattern: '^/.+$' }), { default: [] }),
     }),
+    api: section({
+      watchers_max: Type.Integer({ minimum: 1, maximum: 10_000, default: 64 }),
+    }),
+    storage: section({
+      cache_bytes: Type.Integer({ minimum: 1 << 20, maximum: 2 ** 40, default: 64 << 20 }),
+    }),
     log: section({
       level: word(levels, { default: 'info' }),
       rooms: section({
@@ -60,6 +66,8 @@ const expectations: Readonly<Record<string, string>> = {
   'network.mdns': 'true or false',
   'network.bootstrap': "a list of multiaddrs that end in a peer id, such as '/ip4/192.0.2.1/tcp/27200/p2p/12D3KooW...'",
   'network.announce': "a list of multiaddrs such as '/dns4/home.example/tcp/27200'",
+  'api.watchers_max': 'a whole number from 1 to 10000',
+  'storage.cache_bytes': 'a whole number of bytes, at least 1048576',
   'log.level': `one of ${levels.join(', ')}`,
 }
 
