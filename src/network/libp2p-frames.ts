@@ -4,6 +4,10 @@
 import type { Stream } from '@libp2p/interface'
 
 const prefixBytes = 4
+/** Bytes that wait in a stream from which it is full. Less leaves the socket idle between `drained` and the next frame. */
+const fullBytes = 1 << 20
+/** Bytes that wait when a full stream is drained. */
+const drainedBytes = 256 << 10
 
 /** One frame, ready for a stream. */
 export function encodeFrame(bytes: Uint8Array): Uint8Array {
@@ -52,7 +56,7 @@ export function openFrameStream(stream: Stream, receivedBytesMax: number, events
 
   const receive = (bytes: Uint8Array): void => {
     let offset = 0
-    while (offset < bytes.length && !ended) {
+    while (offset < bytes.length) {
       if (frame === null) {
         offset = fill(prefix, bytes, offset)
         if (filled < prefixBytes) return
@@ -74,16 +78,14 @@ export function openFrameStream(stream: Stream, receivedBytesMax: number, events
     }
   }
 
-  // The stream is drained when nothing waits in it: libp2p says `drain` when its window or socket opens and `idle` when its
-  // queue is empty, in either order.
-  const settle = (): void => {
-    if (!full || stream.writableNeedsDrain || stream.writeBufferLength > 0) return
-    full = false
-    events.drained()
-  }
-
-  stream.addEventListener('drain', settle)
-  stream.addEventListener('idle', settle)
+  stream.addEventListener('drain', () => {
+    // libp2p takes up what waits in a microtask of its own, asked for before this one.
+    queueMicrotask(() => {
+      if (!full || stream.writeBufferLength > drainedBytes) return
+      full = false
+      events.drained()
+    })
+  })
   stream.addEventListener('remoteCloseWrite', () => end('the peer closed the connection'))
   stream.addEventListener('close', (event) => end(event.error === undefined ? 'the connection closed' : event.error.message))
   stream.addEventListener('message', ({ data }) => {
@@ -96,7 +98,7 @@ export function openFrameStream(stream: Stream, receivedBytesMax: number, events
     send(bytes) {
       if (ended || stream.writeStatus !== 'writable') return true
       stream.send(encodeFrame(bytes))
-      full ||= stream.writableNeedsDrain || stream.writeBufferLength > 0
+      full ||= stream.writeBufferLength >= fullBytes
       return !full
     },
   }

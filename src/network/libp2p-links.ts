@@ -64,7 +64,7 @@ export function hangUp(connection: Connection, clock: Clock): void {
   const cancel = clock.after(closingMsMax, () => deadline.abort())
   void connection
     .close({ signal: deadline.signal })
-    .catch((error: unknown) => connection.abort(error instanceof Error ? error : new Error(String(error))))
+    .catch(() => connection.abort(new Error('the connection did not close in time')))
     .finally(cancel)
 }
 
@@ -113,14 +113,14 @@ export function createLinks({ clock, handlers, opened, closed }: LinksOptions): 
       settled()
     }
     const receive = (channel: Channel, bytes: Uint8Array): void => {
-      if (phase === 'opening') {
+      if (phase === 'open') {
+        deliver(() => {
+          if (!state.muted) handlers.message(id, channel, bytes)
+        })
+      } else if (phase === 'opening') {
         if (channel === 'control' && bytes.length === 0) begin()
         else end('the peer sent data before it opened the link')
-        return
       }
-      deliver(() => {
-        if (!state.muted) handlers.message(id, channel, bytes)
-      })
     }
     const openChannel = (channel: Channel): FrameStream =>
       openFrameStream(streams[channel], frameBytesMax, {

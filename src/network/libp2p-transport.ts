@@ -208,7 +208,7 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
         `a join response of ${response.length} bytes is over the limit of ${joinResponseBytesMax}`,
       )
       frames.send(response)
-      void stream.close().catch((error: Error) => stream.abort(error))
+      void stream.close().catch(() => stream.abort(new Error('the answer did not leave in time')))
     }
     const cancel = clock.after(joinMsMax, () => answer(null))
     const frames = openFrameStream(stream, joinRequestBytesMax, {
@@ -254,8 +254,8 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
   return {
     transport: {
       addresses,
-      send: links.send,
-      close: links.close,
+      send: (id, channel, bytes) => links.send(id, channel, bytes),
+      close: (id, reason) => links.close(id, reason),
 
       async dial(key, targets) {
         if (key !== null && (links.has(key) || dialingKeys.has(key))) return
