@@ -5,7 +5,7 @@
  */
 
 /** Bytes of one body: an update of one document together with its name and operation ids. */
-export const bodyBytesMax = 1 << 20
+export const bodyBytesMax = 2 << 20
 /** Bodies in one envelope, so documents that one atomic batch can touch. */
 export const envelopeBodiesMax = 256
 /** Bytes of one envelope, bodies included. */
@@ -14,7 +14,7 @@ export const envelopeBytesMax = 4 << 20
 export const headerBytesMax = 64 << 10
 /** Heads of other feeds that one header may name. Honest writers name only the maximal ones that are new. */
 export const headerDepsMax = 1_024
-/** Heads of membership records that one header may name. */
+/** Heads of membership records that one header, or one membership record, may name. */
 export const headerRecordsMax = 64
 /** Operations in one envelope; an entry's index in its envelope fits 16 bits. */
 export const envelopeOperationsMax = 16_384

@@ -2,6 +2,7 @@
  * Log segments: a Yjs array of JSON objects with one writer. One writer means no concurrency, so the updates are written
  * and read here directly, byte for byte as Yjs does it, and a Yjs document is built only for a digest.
  */
+import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
 import * as Y from 'yjs'
 import {
@@ -21,7 +22,7 @@ import type { FeedId, Result, Stamp } from '../core/index.ts'
 import { digestOf } from './digest.ts'
 import type { EntryContent, Json, SegmentWriter } from './document.ts'
 import { faultOfJson, isJsonObject } from './json-value.ts'
-import { readUpdate, updateBytesMax } from './update-reader.ts'
+import { readUpdateOfFeed, updateBytesMax } from './update-reader.ts'
 
 /** Name of the root array. */
 const entriesRoot = 'entries'
@@ -139,7 +140,7 @@ export function openSegmentWriter(client: number, entries: number = 0): SegmentW
  */
 export function readSegmentUpdate(update: Uint8Array, client: number, nextClock: number): Result<readonly EntryContent[]> {
   if (nextClock >= segmentEntriesMax) return refuse('the segment is full')
-  const parts = readUpdate(update, client, nextClock)
+  const parts = readUpdateOfFeed(update, client, nextClock)
   if (!parts.ok) return parts
   const { structs, deleted, clock } = parts.value
   if (structs.length === 0) return refuse('an update of a log that appends nothing')
@@ -157,6 +158,13 @@ export function readSegmentUpdate(update: Uint8Array, client: number, nextClock:
     }
   }
   return ok(entries)
+}
+
+/** The entries of an update of `client` that was accepted before: it is read on from where it begins itself. */
+export function readAcceptedSegmentUpdate(update: Uint8Array, client: number): Result<readonly EntryContent[]> {
+  const decoder = decoding.createDecoder(update)
+  for (let field = 0; field < 3; field += 1) decoding.readVarUint(decoder) // clients, structs, client
+  return readSegmentUpdate(update, client, decoding.readVarUint(decoder))
 }
 
 /** The digest of a segment, from all its updates in order. Yjs copies the run at every append: some 20 ms for a full segment of single entries. */

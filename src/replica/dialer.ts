@@ -1,0 +1,247 @@
+/**
+ * The dialer: the address book, and the loop that dials every member without a link for ever, with backoff and jitter.
+ * Addresses come from cards that members sign, from discovery, from the configuration and from the ticket. The signed
+ * cards and what was found are kept in the store, so that a restart finds its peers again.
+ */
+import { asTuple, decode, encode, idToBytes, bytesToId, isBytes, isText } from '../core/index.ts'
+import type { Clock, Encodable, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
+import type { Transport } from '../network/index.ts'
+import type { Engine } from './engine.ts'
+import { cardAddressesMax, cardFromWire, cardToWire, isAddressCardOf, signAddressCard } from './messages.ts'
+import type { AddressCard } from './messages.ts'
+import type { Identity } from './writer.ts'
+
+/** Milliseconds before the first try again; doubles with each failure. */
+const backoffMsMin = 1_000
+/** Milliseconds at most between tries: how long a machine that came back may stay unnoticed if it cannot dial itself. */
+const backoffMsMax = 60_000
+/** Milliseconds for which the instance with the greater key leaves the first dial to the other: two at once cost a link. */
+const politenessMs = 1_500
+/** Found addresses kept for one key: the newest. */
+const foundAddressesMax = 8
+/** Milliseconds for which changes of the address book are gathered before they are stored. */
+const saveDelayMs = 2_000
+/** The names of the meta rows that hold the book. */
+const cardsName = 'address-cards'
+const foundName = 'found-addresses'
+
+interface Target {
+  attempts: number
+  /** Monotonic milliseconds. */
+  dueAt: number
+  dialing: boolean
+}
+
+export interface DialerOptions {
+  readonly engine: Engine
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly identity: Identity
+  /** Multiaddrs that name their peer: dialed whether or not anything is known of it. */
+  readonly bootstrap: readonly string[]
+  /** Multiaddrs to announce besides those listened on. */
+  readonly announce: readonly string[]
+  readonly isConnected: (key: PublicKey) => boolean
+  readonly sendCards: (cards: readonly AddressCard[]) => void
+}
+
+export class Dialer {
+  readonly #options: DialerOptions
+  readonly #cards = new Map<InstanceId, AddressCard>()
+  /** Found addresses by key, the newest last. */
+  readonly #found = new Map<PublicKey, Set<string>>()
+  readonly #targets = new Map<PublicKey | null, Target>()
+  #running = false
+  #cancelTick: (() => void) | null = null
+  #cancelSave: (() => void) | null = null
+
+  constructor(options: DialerOptions) {
+    this.#options = options
+    this.#load()
+    options.engine.onCommitted(({ records }) => {
+      if (records.length > 0) this.#wake()
+    })
+  }
+
+  /** Begins dialing; the transport listens. */
+  start(): void {
+    this.#running = true
+    this.#targets.clear()
+    this.#announce()
+    this.#wake()
+  }
+
+  stop(): void {
+    this.#running = false
+    this.#cancelTick?.()
+    this.#cancelTick = null
+    this.#cancelSave?.()
+    this.#cancelSave = null
+  }
+
+  cards(): readonly AddressCard[] {
+    return [...this.#cards.values()]
+  }
+
+  /** Every address known for a member, the most trustworthy first. */
+  addressesOf(key: PublicKey): readonly string[] {
+    const member = this.#options.engine.members.memberByKey(key)
+    const card = member === undefined ? undefined : this.#cards.get(member.instance)
+    return [...new Set([...(card?.addresses ?? []), ...[...(this.#found.get(key) ?? [])].toReversed()])]
+  }
+
+  /** Takes cards of members that are newer than those known, and passes them on. */
+  receiveCards(cards: readonly AddressCard[]): void {
+    const { engine, identity, sendCards } = this.#options
+    const fresh = cards.filter((card) => {
+      const member = engine.members.member(card.instance)
+      if (member === undefined || card.instance === identity.instance) return false
+      if (card.time <= (this.#cards.get(card.instance)?.time ?? 0)) return false
+      return isAddressCardOf(card, member.key, identity.agent)
+    })
+    if (fresh.length === 0) return
+    for (const card of fresh) {
+      this.#cards.set(card.instance, card)
+      const member = engine.members.member(card.instance)
+      if (member !== undefined) this.#soon(member.key)
+    }
+    this.#saveSoon()
+    sendCards(fresh)
+  }
+
+  /** An address answered or was announced for a key. */
+  addressFound(key: PublicKey, address: string): void {
+    const { engine, identity } = this.#options
+    if (key === identity.key.publicKey || engine.members.memberByKey(key) === undefined) return
+    const found = this.#found.get(key) ?? new Set()
+    const isNew = !found.delete(address)
+    found.add(address)
+    if (found.size > foundAddressesMax) found.delete(found.values().next().value as string)
+    this.#found.set(key, found)
+    if (!isNew) return
+    this.#soon(key)
+    this.#saveSoon()
+  }
+
+  /** A link went down: try again soon. */
+  linkLost(key: PublicKey): void {
+    this.#soon(key)
+  }
+
+  #announce(): void {
+    const { announce, clock, identity, sendCards, transport } = this.#options
+    const addresses = [...new Set([...announce, ...transport.addresses()])].slice(0, cardAddressesMax)
+    const before = this.#cards.get(identity.instance)
+    if (before !== undefined && before.addresses.join() === addresses.join()) return
+    const time = Math.max(Math.floor(clock.now()), (before?.time ?? 0) + 1)
+    const card = signAddressCard(identity.key, identity.agent, { instance: identity.instance, addresses, time })
+    this.#cards.set(identity.instance, card)
+    this.#saveSoon()
+    sendCards([card])
+  }
+
+  #soon(key: PublicKey): void {
+    const target = this.#targets.get(key)
+    if (target !== undefined && !target.dialing) {
+      target.attempts = 0
+      target.dueAt = this.#options.clock.monotonic() + this.#firstDelay(key)
+    }
+    this.#wake()
+  }
+
+  #firstDelay(key: PublicKey | null): number {
+    const { identity, random } = this.#options
+    const polite = key !== null && identity.key.publicKey > key ? politenessMs : 0
+    return polite + random.unit() * 100
+  }
+
+  #wake(): void {
+    if (!this.#running) return
+    this.#cancelTick?.()
+    this.#cancelTick = this.#options.clock.after(0, () => this.#tick())
+  }
+
+  #tick(): void {
+    const { bootstrap, clock, engine, identity, isConnected, random } = this.#options
+    const now = clock.monotonic()
+    const keys: (PublicKey | null)[] = engine.members.members.map((member) => member.key).filter((key) => key !== identity.key.publicKey)
+    if (bootstrap.length > 0) keys.push(null)
+    let next = now + backoffMsMax
+    for (const key of keys) {
+      let target = this.#targets.get(key)
+      if (target === undefined) this.#targets.set(key, (target = { attempts: 0, dueAt: now + this.#firstDelay(key), dialing: false }))
+      if (target.dialing) continue
+      if (target.dueAt > now) {
+        next = Math.min(next, target.dueAt)
+        continue
+      }
+      if (key !== null && isConnected(key)) {
+        target.attempts = 0
+        target.dueAt = now + backoffMsMax
+        continue
+      }
+      target.attempts += 1
+      target.dueAt = now + Math.min(backoffMsMin * 2 ** (target.attempts - 1), backoffMsMax) * (0.7 + 0.6 * random.unit())
+      next = Math.min(next, target.dueAt)
+      const addresses = key === null ? bootstrap : this.addressesOf(key)
+      if (addresses.length > 0) this.#dial(key, addresses, target)
+    }
+    this.#cancelTick = clock.after(Math.max(50, next - now), () => this.#tick())
+  }
+
+  #dial(key: PublicKey | null, addresses: readonly string[], target: Target): void {
+    target.dialing = true
+    this.#options.transport.dial(key, addresses).then(
+      () => {
+        target.dialing = false
+      },
+      (error: unknown) => {
+        target.dialing = false
+        this.#options.logger.debug({ key, error: String(error) }, 'a dial failed')
+      },
+    )
+  }
+
+  #load(): void {
+    const { engine } = this.#options
+    for (const item of decodeList(engine.store.meta(cardsName))) {
+      const card = cardFromWire(item)
+      if (card !== undefined) this.#cards.set(card.instance, card)
+    }
+    for (const item of decodeList(engine.store.meta(foundName))) {
+      const entry = asTuple(item, 2)
+      if (entry === undefined || !isBytes(entry[0], 32) || !Array.isArray(entry[1])) continue
+      this.#found.set(bytesToId(entry[0]), new Set((entry[1] as readonly unknown[]).filter((address) => isText(address, 256))))
+    }
+  }
+
+  #saveSoon(): void {
+    if (!this.#running) return
+    this.#cancelSave ??= this.#options.clock.after(saveDelayMs, () => {
+      this.#cancelSave = null
+      const { engine, logger } = this.#options
+      engine.put({ meta: foundAddressesToMeta(this.#found, this.#cards.values()) }).catch((error: unknown) => {
+        logger.warn({ error: String(error) }, 'the address book was not stored')
+      })
+    })
+  }
+}
+
+/** The address book as the meta rows that a dialer loads at its start. */
+export function foundAddressesToMeta(
+  found: ReadonlyMap<PublicKey, Iterable<string>>,
+  cards: Iterable<AddressCard>,
+): ReadonlyMap<string, Uint8Array> {
+  const entries: Encodable[] = Array.from(found, ([key, addresses]) => [idToBytes(key), [...addresses]])
+  return new Map([
+    [cardsName, encode(Array.from(cards, cardToWire))],
+    [foundName, encode(entries)],
+  ])
+}
+
+function decodeList(bytes: Uint8Array | undefined): readonly unknown[] {
+  const decoded = bytes === undefined ? undefined : decode(bytes)
+  return decoded?.ok === true && Array.isArray(decoded.value) ? (decoded.value as readonly unknown[]) : []
+}

@@ -1,0 +1,6 @@
+/** The front of the replica room: one instance's engine, without any I/O of its own. */
+export { foundAddressesToMeta } from './dialer.ts'
+export type { Change, LogEntry, LogPage, LogQuery } from './reader.ts'
+export { Replica } from './replica.ts'
+export type { PeerState, ReplicaOptions, WriteReceipt } from './replica.ts'
+export type { Identity, LocalOperation, LocalWrite, WriteOutcome } from './writer.ts'

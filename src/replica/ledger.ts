@@ -1,0 +1,332 @@
+/**
+ * The ledger: how far each feed is stored and applied, the declared past of envelopes, and the rows of the commit under
+ * way. Between commits it equals the store; while a batch is built it is ahead of it, and reads here see that batch.
+ * When a commit fails it is loaded anew. It knows nothing of documents, members or peers.
+ */
+import { assert } from '../core/index.ts'
+import type { EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
+import { assembleEnvelope, clientIdOf, decodeHeader } from '../feed/index.ts'
+import type { Envelope, FrontierEntry } from '../feed/index.ts'
+import type { FeedRow, PastRow, Store, StoredEnvelope, WriteBatch } from '../storage/index.ts'
+
+/** A feed as far as it is known here. */
+export interface FeedState {
+  readonly feed: FeedId
+  readonly instance: InstanceId
+  readonly key: PublicKey
+  readonly parent: EnvelopeHash | null
+  have: number
+  head: EnvelopeHash
+  headStamp: Stamp
+  applied: number
+}
+
+/** A batch being built: each field grows until the commit takes it. */
+export type BatchRows = { -readonly [Name in keyof WriteBatch]-?: NonNullable<WriteBatch[Name]> extends ReadonlyMap<infer K, infer V> ? Map<K, V> : NonNullable<WriteBatch[Name]> extends readonly (infer Row)[] ? Row[] : never }
+
+/** Why an envelope was not stored. `gap`: what comes before it in its chain is not here yet. */
+export type Admission = 'stored' | 'known' | 'gap' | 'fork' | 'stale-stamp'
+
+/** Declared pasts kept at the applied heads of feeds lately active; more only saves reads. */
+const pastsCachedMax = 256
+
+export class Ledger {
+  readonly #store: Store
+  readonly #feeds = new Map<FeedId, FeedState>()
+  readonly #feedsByClient = new Map<number, FeedId>()
+  #lastPosition: number
+  #rows: BatchRows = emptyRows()
+  /** Of the batch under way: envelopes by hash and by place, and what was applied. */
+  readonly #pendingByHash = new Map<EnvelopeHash, Envelope>()
+  readonly #pendingByPlace = new Map<string, Envelope>()
+  readonly #pendingApplied = new Set<EnvelopeHash>()
+  readonly #pendingPast = new Map<FeedId, PastRow[]>()
+  readonly #changedFeeds = new Set<FeedId>()
+  /** Declared past of the envelope at `sequence` of a feed, by feed. */
+  readonly #pasts = new Map<FeedId, { readonly sequence: number; readonly past: Map<FeedId, number> }>()
+
+  constructor(store: Store) {
+    this.#store = store
+    for (const row of store.feeds()) this.#addFeed({ ...row })
+    this.#lastPosition = store.lastPosition()
+  }
+
+  feed(feed: FeedId): FeedState | undefined {
+    return this.#feeds.get(feed)
+  }
+
+  feeds(): IterableIterator<FeedState> {
+    return this.#feeds.values()
+  }
+
+  /** The feed that writes under a Yjs client id. */
+  feedOfClient(client: number): FeedId | undefined {
+    return this.#feedsByClient.get(client)
+  }
+
+  get lastPosition(): number {
+    return this.#lastPosition
+  }
+
+  /** The rows of the batch under way, for others to add to. */
+  get rows(): BatchRows {
+    return this.#rows
+  }
+
+  frontier(feeds: Iterable<FeedState> = this.#feeds.values()): FrontierEntry[] {
+    return Array.from(feeds, ({ feed, have, head, applied }) => ({ feed, have, head, applied }))
+  }
+
+  /** Stores an authentic envelope if it is the next of its chain. The caller has verified signature and author. */
+  admit(envelope: Envelope): Admission {
+    const { header, hash } = envelope
+    const state = this.#feeds.get(header.feed)
+    if (state === undefined) {
+      if (header.opening === null) return 'gap'
+      if (header.previous !== null && this.find(header.previous) === undefined) return 'gap'
+      this.#addFeed({
+        feed: header.feed,
+        instance: header.opening.instance,
+        key: header.opening.key,
+        parent: header.previous,
+        have: 1,
+        head: hash,
+        headStamp: header.stamp,
+        applied: 0,
+      })
+    } else {
+      if (header.sequence <= state.have) return this.envelope(header.feed, header.sequence).hash === hash ? 'known' : 'fork'
+      if (header.sequence > state.have + 1) return 'gap'
+      if (header.previous !== state.head) return 'fork'
+      if (header.stamp <= state.headStamp) return 'stale-stamp'
+      state.have = header.sequence
+      state.head = hash
+      state.headStamp = header.stamp
+    }
+    this.#rows.envelopes.push({
+      feed: header.feed,
+      sequence: header.sequence,
+      hash,
+      headerBytes: envelope.headerBytes,
+      signature: envelope.signature,
+      bodies: envelope.bodies,
+    })
+    this.#pendingByHash.set(hash, envelope)
+    this.#pendingByPlace.set(placeKey(header.feed, header.sequence), envelope)
+    this.#changedFeeds.add(header.feed)
+    return 'stored'
+  }
+
+  /** Where an envelope is, the batch under way included. */
+  find(hash: EnvelopeHash): { readonly feed: FeedId; readonly sequence: number; readonly applied: boolean } | undefined {
+    const pending = this.#pendingByHash.get(hash)
+    if (pending !== undefined) {
+      return { feed: pending.header.feed, sequence: pending.header.sequence, applied: this.#pendingApplied.has(hash) }
+    }
+    const place = this.#store.locate(hash)
+    if (place === undefined) return undefined
+    return { feed: place.feed, sequence: place.sequence, applied: place.position !== null || this.#pendingApplied.has(hash) }
+  }
+
+  /** A stored envelope, the batch under way included. */
+  envelope(feed: FeedId, sequence: number): Envelope {
+    const pending = this.#pendingByPlace.get(placeKey(feed, sequence))
+    if (pending !== undefined) return pending
+    const [stored] = this.#store.envelopes(feed, sequence, sequence, 1)
+    assert(stored !== undefined, `envelope ${feed}:${sequence} is counted as stored and is not there`)
+    return storedToEnvelope(stored)
+  }
+
+  /** The next envelope of a feed to apply, if it is stored. */
+  nextToApply(feed: FeedId): Envelope | undefined {
+    const state = this.#feeds.get(feed)
+    return state === undefined || state.applied >= state.have ? undefined : this.envelope(feed, state.applied + 1)
+  }
+
+  /**
+   * Takes note that the next envelope of its feed is applied: by what its declared past grew and, where its bodies do not tell, what it changed.
+   * Returns its position.
+   */
+  markApplied(envelope: Envelope, growth: readonly PastRow[], changed: Uint8Array | null): number {
+    const { feed, sequence } = envelope.header
+    const state = this.#feeds.get(feed)
+    assert(state !== undefined && state.applied === sequence - 1, `envelope ${feed}:${sequence} is applied out of order`)
+    state.applied = sequence
+    this.#lastPosition += 1
+    this.#rows.positions.push({ feed, sequence, position: this.#lastPosition, changed })
+    this.#pendingApplied.add(envelope.hash)
+    for (const row of growth) {
+      this.#rows.past.push(row)
+      const pending = this.#pendingPast.get(feed)
+      if (pending === undefined) this.#pendingPast.set(feed, [row])
+      else pending.push(row)
+    }
+    this.#changedFeeds.add(feed)
+    return this.#lastPosition
+  }
+
+  /**
+   * The declared past of an envelope whose predecessor and deps are all here: what they are, and all that those declare.
+   * The map is the feed's own and moves on with it: read it before the next envelope of the feed, never keep it.
+   */
+  declaredPast(envelope: Envelope): DeclaredPast {
+    const { header } = envelope
+    const past = header.sequence > 1 ? this.#pastAt(header.feed, header.sequence - 1) : this.#pastAfter(header.previous)
+    const growth: PastRow[] = []
+    const grow = (feed: FeedId, sequence: number): void => {
+      if (feed === header.feed || (past.get(feed) ?? 0) >= sequence) return
+      past.set(feed, sequence)
+      growth.push({ feed: header.feed, sequence: header.sequence, other: feed, otherSequence: sequence })
+    }
+    for (const dep of header.deps) {
+      const place = this.find(dep)
+      assert(place !== undefined, 'a declared past was asked before its deps were here')
+      if ((past.get(place.feed) ?? 0) >= place.sequence) continue
+      for (const [feed, sequence] of this.#pastAt(place.feed, place.sequence)) grow(feed, sequence)
+      grow(place.feed, place.sequence)
+    }
+    this.#cachePast(header.feed, header.sequence, past)
+    return { past, growth }
+  }
+
+  /** Heads, by hash, of the maximal applied envelopes that `past` does not hold yet; `own` is the feed that asks. Sorted. */
+  newDeps(own: FeedId | null, past: ReadonlyMap<FeedId, number>): EnvelopeHash[] {
+    const fresh: FeedState[] = []
+    for (const state of this.#feeds.values()) {
+      if (state.feed !== own && state.applied > (past.get(state.feed) ?? 0)) fresh.push(state)
+    }
+    const covered = new Map<FeedId, number>()
+    for (const state of fresh) {
+      for (const [feed, sequence] of this.#pastAt(state.feed, state.applied)) {
+        if (sequence > (covered.get(feed) ?? 0)) covered.set(feed, sequence)
+      }
+    }
+    return fresh
+      .filter((state) => (covered.get(state.feed) ?? 0) < state.applied)
+      .map((state) => (state.applied === state.have ? state.head : this.envelope(state.feed, state.applied).hash))
+      .toSorted()
+  }
+
+  /** The declared past at an applied envelope, without itself. */
+  pastAt(feed: FeedId, sequence: number): ReadonlyMap<FeedId, number> {
+    return this.#pastAt(feed, sequence)
+  }
+
+  /** The declared past of an envelope that would open a feed after `previous`. */
+  pastAfter(previous: EnvelopeHash | null): ReadonlyMap<FeedId, number> {
+    return this.#pastAfter(previous)
+  }
+
+  /** Feeds whose `have` or `applied` the batch under way moves. */
+  changedFeeds(): FeedState[] {
+    return Array.from(this.#changedFeeds, (feed) => this.#feeds.get(feed) as FeedState)
+  }
+
+  get isEmpty(): boolean {
+    return Object.values(this.#rows).every((rows) => (rows instanceof Map ? rows.size : rows.length) === 0)
+  }
+
+  /** The batch under way, to commit. `settle` must follow once it is durable; if it fails, this ledger is void. */
+  takeBatch(): WriteBatch {
+    for (const state of this.changedFeeds()) this.#rows.feeds.push({ ...state } satisfies FeedRow)
+    const rows = this.#rows
+    this.#rows = emptyRows()
+    return rows
+  }
+
+  /** The batch taken last is durable: the store now answers for it. */
+  settle(): void {
+    this.#pendingByHash.clear()
+    this.#pendingByPlace.clear()
+    this.#pendingApplied.clear()
+    this.#pendingPast.clear()
+    this.#changedFeeds.clear()
+  }
+
+  #addFeed(state: FeedState): void {
+    this.#feeds.set(state.feed, state)
+    // Of two feeds under one client id (made on purpose: 2^53 tries) the lesser feed id holds it, in whatever order they came.
+    const client = clientIdOf(state.feed)
+    const holder = this.#feedsByClient.get(client)
+    if (holder === undefined || state.feed < holder) this.#feedsByClient.set(client, state.feed)
+  }
+
+  #pastAt(feed: FeedId, sequence: number): Map<FeedId, number> {
+    const cached = this.#pasts.get(feed)
+    if (cached?.sequence === sequence) return cached.past
+    const past = new Map<FeedId, number>()
+    // Rows of a feed begin at its opening; what the runs before it declared is theirs to say.
+    let step: { feed: FeedId; sequence: number } | undefined = { feed, sequence }
+    while (step !== undefined) {
+      for (const [other, otherSequence] of this.#store.past(step.feed, step.sequence)) raise(past, other, otherSequence)
+      for (const row of this.#pendingPast.get(step.feed) ?? []) {
+        if (row.sequence <= step.sequence) raise(past, row.other, row.otherSequence)
+      }
+      const parent: EnvelopeHash | null = this.#feeds.get(step.feed)?.parent ?? null
+      step = parent === null ? undefined : this.find(parent)
+      if (step !== undefined) raise(past, step.feed, step.sequence)
+    }
+    past.delete(feed)
+    this.#cachePast(feed, sequence, past)
+    return past
+  }
+
+  #pastAfter(previous: EnvelopeHash | null): Map<FeedId, number> {
+    if (previous === null) return new Map()
+    const place = this.find(previous)
+    assert(place !== undefined, 'a chain goes on from an envelope that is not here')
+    return new Map(this.#pastAt(place.feed, place.sequence)).set(place.feed, place.sequence)
+  }
+
+  #cachePast(feed: FeedId, sequence: number, past: Map<FeedId, number>): void {
+    this.#pasts.delete(feed)
+    this.#pasts.set(feed, { sequence, past })
+    if (this.#pasts.size > pastsCachedMax) this.#pasts.delete(this.#pasts.keys().next().value as FeedId)
+  }
+}
+
+/** What an envelope's author had applied, as it declares: for each other feed the last sequence, and how that grew with this envelope. */
+export interface DeclaredPast {
+  readonly past: ReadonlyMap<FeedId, number>
+  readonly growth: readonly PastRow[]
+}
+
+/** An envelope as stored, with its header read again. */
+export function storedToEnvelope(stored: StoredEnvelope): Envelope {
+  const header = decodeHeader(stored.headerBytes)
+  assert(header.ok, 'a stored header does not decode')
+  const envelope = assembleEnvelope(header.value, stored.headerBytes, stored.signature, stored.bodies)
+  assert(envelope.ok, 'a stored envelope does not hold together')
+  return envelope.value
+}
+
+function raise(past: Map<FeedId, number>, feed: FeedId, sequence: number): void {
+  if (sequence > (past.get(feed) ?? 0)) past.set(feed, sequence)
+}
+
+function placeKey(feed: FeedId, sequence: number): string {
+  return `${feed}:${sequence}`
+}
+
+function emptyRows(): BatchRows {
+  return {
+    meta: new Map(),
+    records: [],
+    feeds: [],
+    envelopes: [],
+    signatures: [],
+    positions: [],
+    past: [],
+    documents: [],
+    touches: [],
+    clocks: [],
+    segments: [],
+    entries: [],
+    entriesRemoved: [],
+    operations: [],
+    snapshots: [],
+    quarantine: [],
+    textVersions: [],
+    evidence: [],
+  }
+}

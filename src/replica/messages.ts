@@ -1,0 +1,342 @@
+/**
+ * The messages between two instances, on the control and bulk channels of a link and by gossip. Every message is one
+ * deterministic CBOR array that begins with its type number. `docs/PROTOCOL.md` has them as tables. Decoders never throw;
+ * a message of an unknown type is `unknown` and is skipped, so that a newer version can say more.
+ */
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import {
+  asListOf,
+  asTuple,
+  bytesToId,
+  decode,
+  encode,
+  frameBytesMax,
+  idBytes,
+  idToBytes,
+  isBytes,
+  isText,
+  isUint,
+  ok,
+  recordBytesMax,
+  refuse,
+  signatureBytes,
+  verifySignature,
+} from '../core/index.ts'
+import type { AgentId, Encodable, FeedId, InstanceId, PublicKey, RecordHash, Result, SigningKey } from '../core/index.ts'
+import { envelopeFromWire, envelopeToWire, frontierFromWire, frontierToWire } from '../feed/index.ts'
+import type { Envelope, FrontierEntry } from '../feed/index.ts'
+
+/** The newest version of these messages that this program speaks. */
+export const protocolVersion = 1
+
+/** A range of one feed that a peer asks for, both ends included. */
+export interface FeedRange {
+  readonly feed: FeedId
+  readonly from: number
+  readonly to: number
+}
+
+/** A signed statement "I am the process with this boot nonce", made on request with the asker's fresh nonce. */
+export interface BootProof {
+  readonly nonce: Uint8Array
+  readonly boot: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** What an instance says of its own addresses. The greatest `time` wins. */
+export interface AddressCard {
+  readonly instance: InstanceId
+  readonly addresses: readonly string[]
+  /** Milliseconds since the Unix epoch. */
+  readonly time: number
+  readonly signature: Uint8Array
+}
+
+/** What an instance says of itself right now; never stored. `state` is a y-protocols awareness update. */
+export interface PresenceCard {
+  readonly instance: InstanceId
+  readonly state: Uint8Array
+  readonly time: number
+  readonly signature: Uint8Array
+}
+
+export type ControlMessage =
+  | { readonly type: 'hello'; readonly version: number; readonly agent: AgentId; readonly instance: InstanceId; readonly boot: Uint8Array; readonly records: Uint8Array; readonly program: string }
+  | { readonly type: 'record-list'; readonly hashes: readonly RecordHash[] }
+  | { readonly type: 'records'; readonly records: readonly Uint8Array[]; readonly last: boolean }
+  | { readonly type: 'frontier'; readonly complete: boolean; readonly entries: readonly FrontierEntry[] }
+  | { readonly type: 'want'; readonly request: number; readonly ranges: readonly FeedRange[]; readonly bytesMax: number }
+  | { readonly type: 'ping'; readonly nonce: number; readonly now: number; readonly frontier: Uint8Array }
+  | { readonly type: 'pong'; readonly nonce: number; readonly now: number; readonly frontier: Uint8Array }
+  | { readonly type: 'probe'; readonly nonce: Uint8Array }
+  | { readonly type: 'probe-answer'; readonly proof: BootProof }
+  | { readonly type: 'twin'; readonly proofs: readonly [BootProof, BootProof] }
+  | { readonly type: 'addresses'; readonly cards: readonly AddressCard[] }
+  | { readonly type: 'unknown' }
+
+export type GossipMessage =
+  | { readonly type: 'envelope'; readonly envelope: Envelope }
+  | { readonly type: 'presence'; readonly card: PresenceCard }
+  | { readonly type: 'unknown' }
+
+/** Envelopes in answer to a want. */
+export interface Chunk {
+  readonly request: number
+  /** Whether this ends the answer. */
+  readonly last: boolean
+  readonly envelopes: readonly Envelope[]
+}
+
+/** The envelopes' bytes after which a chunk is closed, before compression. Larger compresses better and blocks longer: about 1 ms. */
+export const chunkBytesTarget = 128 << 10
+/** Record hashes in one list: beyond it a group needs another way to compare. */
+const recordListMax = 100_000
+/** Records in one message; more go in several. */
+export const recordsPerMessageMax = 256
+/** Ranges in one want. */
+export const wantRangesMax = 4_096
+/** Addresses on one card. */
+export const cardAddressesMax = 16
+const cardsPerMessageMax = 1_000
+const addressLengthMax = 256
+export const presenceBytesMax = 8 << 10
+
+const controlTypes = {
+  hello: 1,
+  'record-list': 2,
+  records: 3,
+  frontier: 4,
+  want: 5,
+  ping: 6,
+  pong: 7,
+  probe: 8,
+  'probe-answer': 9,
+  twin: 10,
+  addresses: 11,
+} as const
+
+export function encodeControl(message: Exclude<ControlMessage, { type: 'unknown' }>): Uint8Array {
+  const type = controlTypes[message.type]
+  switch (message.type) {
+    case 'hello':
+      return encode([type, message.version, idToBytes(message.agent), idToBytes(message.instance), message.boot, message.records, message.program])
+    case 'record-list':
+      return encode([type, message.hashes.map(idToBytes)])
+    case 'records':
+      return encode([type, message.records, message.last])
+    case 'frontier':
+      return encode([type, message.complete, frontierToWire(message.entries)])
+    case 'want':
+      return encode([type, message.request, message.ranges.map((range) => [idToBytes(range.feed), range.from, range.to]), message.bytesMax])
+    case 'ping':
+    case 'pong':
+      return encode([type, message.nonce, message.now, message.frontier])
+    case 'probe':
+      return encode([type, message.nonce])
+    case 'probe-answer':
+      return encode([type, proofToWire(message.proof)])
+    case 'twin':
+      return encode([type, message.proofs.map(proofToWire)])
+    case 'addresses':
+      return encode([type, message.cards.map(cardToWire)])
+  }
+}
+
+const isHash = (value: unknown): value is Uint8Array => isBytes(value, idBytes.hash)
+const isNonce = (value: unknown): value is Uint8Array => isBytes(value, 16)
+
+export function decodeControl(bytes: Uint8Array): Result<ControlMessage> {
+  const decoded = decode(bytes)
+  if (!decoded.ok) return decoded
+  const value = decoded.value
+  if (!Array.isArray(value) || !isUint(value[0])) return refuse('a message is an array that begins with its type')
+  const fields = value as readonly unknown[]
+  switch (value[0]) {
+    case controlTypes.hello: {
+      const [, version, agent, instance, boot, records, program] = fields
+      if (!isUint(version) || !isBytes(agent, idBytes.agent) || !isBytes(instance, idBytes.instance)) return refuse('bad hello')
+      if (!isNonce(boot) || !isHash(records) || !isText(program, 64)) return refuse('bad hello')
+      return ok({ type: 'hello', version, agent: bytesToId(agent), instance: bytesToId(instance), boot, records, program })
+    }
+    case controlTypes['record-list']: {
+      const hashes = asListOf(fields[1], recordListMax, isHash)
+      return hashes === undefined ? refuse('bad record list') : ok({ type: 'record-list', hashes: hashes.map((hash) => bytesToId<RecordHash>(hash)) })
+    }
+    case controlTypes.records: {
+      const records = asListOf(fields[1], recordsPerMessageMax, (item): item is Uint8Array => isBytes(item) && item.length <= recordBytesMax)
+      if (records === undefined || typeof fields[2] !== 'boolean') return refuse('bad records')
+      return ok({ type: 'records', records, last: fields[2] })
+    }
+    case controlTypes.frontier: {
+      const entries = frontierFromWire(fields[2])
+      if (!entries.ok) return entries
+      return typeof fields[1] === 'boolean' ? ok({ type: 'frontier', complete: fields[1], entries: entries.value }) : refuse('bad frontier')
+    }
+    case controlTypes.want: {
+      const ranges = decodeRanges(fields[2])
+      if (!isUint(fields[1]) || ranges === undefined || !isUint(fields[3])) return refuse('bad want')
+      return ok({ type: 'want', request: fields[1], ranges, bytesMax: fields[3] })
+    }
+    case controlTypes.ping:
+    case controlTypes.pong: {
+      if (!isUint(fields[1]) || !isUint(fields[2]) || !isHash(fields[3])) return refuse('bad ping')
+      return ok({ type: fields[0] === controlTypes.ping ? 'ping' : 'pong', nonce: fields[1], now: fields[2], frontier: fields[3] })
+    }
+    case controlTypes.probe:
+      return isNonce(fields[1]) ? ok({ type: 'probe', nonce: fields[1] }) : refuse('bad probe')
+    case controlTypes['probe-answer']: {
+      const proof = proofFromWire(fields[1])
+      return proof === undefined ? refuse('bad probe answer') : ok({ type: 'probe-answer', proof })
+    }
+    case controlTypes.twin: {
+      const pair = asTuple(fields[1], 2)
+      const first = proofFromWire(pair?.[0])
+      const second = proofFromWire(pair?.[1])
+      return first === undefined || second === undefined ? refuse('bad twin notice') : ok({ type: 'twin', proofs: [first, second] })
+    }
+    case controlTypes.addresses: {
+      if (!Array.isArray(fields[1]) || fields[1].length > cardsPerMessageMax) return refuse('bad addresses')
+      const cards = (fields[1] as readonly unknown[]).map(cardFromWire)
+      return cards.every((card) => card !== undefined) ? ok({ type: 'addresses', cards }) : refuse('bad address card')
+    }
+    default:
+      return ok({ type: 'unknown' })
+  }
+}
+
+function decodeRanges(value: unknown): readonly FeedRange[] | undefined {
+  if (!Array.isArray(value) || value.length > wantRangesMax) return undefined
+  const ranges: FeedRange[] = []
+  for (const item of value as readonly unknown[]) {
+    const fields = asTuple(item, 3)
+    if (fields === undefined || !isBytes(fields[0], idBytes.feed)) return undefined
+    if (!isUint(fields[1], 0xffff_ffff) || !isUint(fields[2], 0xffff_ffff) || fields[1] < 1 || fields[2] < fields[1]) return undefined
+    ranges.push({ feed: bytesToId(fields[0]), from: fields[1], to: fields[2] })
+  }
+  return ranges
+}
+
+function proofToWire(proof: BootProof): Encodable {
+  return [proof.nonce, proof.boot, proof.signature]
+}
+
+function proofFromWire(value: unknown): BootProof | undefined {
+  const fields = asTuple(value, 3)
+  if (fields === undefined || !isNonce(fields[0]) || !isNonce(fields[1]) || !isBytes(fields[2], signatureBytes)) return undefined
+  return { nonce: fields[0], boot: fields[1], signature: fields[2] }
+}
+
+const bootDomain = 'selfsame/boot/1'
+
+/** Answers a probe: this process, holding this key, is alive now. */
+export function signBootProof(key: SigningKey, agent: AgentId, nonce: Uint8Array, boot: Uint8Array): BootProof {
+  return { nonce, boot, signature: key.sign(bootDomain, encode([idToBytes(agent), nonce, boot])) }
+}
+
+export function isBootProofOf(proof: BootProof, key: PublicKey, agent: AgentId): boolean {
+  return verifySignature(key, bootDomain, encode([idToBytes(agent), proof.nonce, proof.boot]), proof.signature)
+}
+
+const addressDomain = 'selfsame/addresses/1'
+
+function unsignedCard(agent: AgentId, card: Omit<AddressCard, 'signature'>): Uint8Array {
+  return encode([idToBytes(agent), idToBytes(card.instance), card.addresses, card.time])
+}
+
+export function signAddressCard(key: SigningKey, agent: AgentId, card: Omit<AddressCard, 'signature'>): AddressCard {
+  return { ...card, signature: key.sign(addressDomain, unsignedCard(agent, card)) }
+}
+
+export function isAddressCardOf(card: AddressCard, key: PublicKey, agent: AgentId): boolean {
+  return verifySignature(key, addressDomain, unsignedCard(agent, card), card.signature)
+}
+
+export function cardToWire(card: AddressCard): Encodable {
+  return [idToBytes(card.instance), card.addresses, card.time, card.signature]
+}
+
+export function cardFromWire(value: unknown): AddressCard | undefined {
+  const fields = asTuple(value, 4)
+  if (fields === undefined || !isBytes(fields[0], idBytes.instance) || !isUint(fields[2]) || !isBytes(fields[3], signatureBytes)) return undefined
+  const addresses = asListOf(fields[1], cardAddressesMax, (item): item is string => isText(item, addressLengthMax))
+  return addresses === undefined ? undefined : { instance: bytesToId(fields[0]), addresses, time: fields[2], signature: fields[3] }
+}
+
+const presenceDomain = 'selfsame/presence/1'
+
+function unsignedPresence(agent: AgentId, card: Omit<PresenceCard, 'signature'>): Uint8Array {
+  return encode([idToBytes(agent), idToBytes(card.instance), card.state, card.time])
+}
+
+export function signPresence(key: SigningKey, agent: AgentId, card: Omit<PresenceCard, 'signature'>): PresenceCard {
+  return { ...card, signature: key.sign(presenceDomain, unsignedPresence(agent, card)) }
+}
+
+export function isPresenceOf(card: PresenceCard, key: PublicKey, agent: AgentId): boolean {
+  return verifySignature(key, presenceDomain, unsignedPresence(agent, card), card.signature)
+}
+
+const gossipTypes = { envelope: 1, presence: 2 } as const
+
+export function encodeGossip(message: Exclude<GossipMessage, { type: 'unknown' }>): Uint8Array {
+  const type = gossipTypes[message.type]
+  switch (message.type) {
+    case 'envelope':
+      return encode([type, envelopeToWire(message.envelope)])
+    case 'presence':
+      return encode([type, idToBytes(message.card.instance), message.card.state, message.card.time, message.card.signature])
+  }
+}
+
+export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
+  const decoded = decode(bytes)
+  if (!decoded.ok) return decoded
+  const value = decoded.value
+  if (!Array.isArray(value) || !isUint(value[0])) return refuse('a message is an array that begins with its type')
+  const fields = value as readonly unknown[]
+  switch (value[0]) {
+    case gossipTypes.envelope: {
+      const envelope = envelopeFromWire(fields[1])
+      return envelope.ok ? ok({ type: 'envelope', envelope: envelope.value }) : envelope
+    }
+    case gossipTypes.presence: {
+      const [, instance, state, time, signature] = fields
+      if (!isBytes(instance, idBytes.instance) || !isBytes(state) || state.length > presenceBytesMax) return refuse('bad presence')
+      if (!isUint(time) || !isBytes(signature, signatureBytes)) return refuse('bad presence')
+      return ok({ type: 'presence', card: { instance: bytesToId(instance), state, time, signature } })
+    }
+    default:
+      return ok({ type: 'unknown' })
+  }
+}
+
+const chunkType = 1
+
+/** Encodes a chunk: the envelopes' array is compressed as one zstd frame, so that alike envelopes cost little. */
+export function encodeChunk(request: number, last: boolean, envelopes: readonly Encodable[]): Uint8Array {
+  return encode([chunkType, request, last, zstdCompressSync(encode(envelopes))])
+}
+
+/** Reads a chunk; a frame that would unpack to more than `frameBytesMax` is refused before it does. */
+export function decodeChunk(bytes: Uint8Array): Result<Chunk> {
+  const decoded = decode(bytes)
+  if (!decoded.ok) return decoded
+  const fields = asTuple(decoded.value, 4)
+  if (fields === undefined || fields[0] !== chunkType || !isUint(fields[1]) || typeof fields[2] !== 'boolean' || !isBytes(fields[3])) return refuse('bad chunk')
+  let unpacked: Uint8Array
+  try {
+    unpacked = zstdDecompressSync(fields[3], { maxOutputLength: frameBytesMax })
+  } catch {
+    return refuse('a chunk does not unpack within its limit')
+  }
+  const list = decode(unpacked)
+  if (!list.ok) return list
+  if (!Array.isArray(list.value)) return refuse('bad chunk')
+  const envelopes: Envelope[] = []
+  for (const item of list.value as readonly unknown[]) {
+    const envelope = envelopeFromWire(item)
+    if (!envelope.ok) return envelope
+    envelopes.push(envelope.value)
+  }
+  return ok({ request: fields[1], last: fields[2], envelopes })
+}

@@ -1,0 +1,87 @@
+/** Presence: what each instance says it is doing right now. Signed, gossiped, renewed and expired by the clock; never stored. */
+import { hashOf, idToBytes } from '../core/index.ts'
+import type { Clock, InstanceId } from '../core/index.ts'
+import { openPresence } from '../document/index.ts'
+import type { JsonObject, Presence } from '../document/index.ts'
+import type { MemberTable } from '../membership/index.ts'
+import { isPresenceOf, signPresence } from './messages.ts'
+import type { PresenceCard } from './messages.ts'
+import type { Identity } from './writer.ts'
+
+/** Milliseconds between renewals, as in y-protocols. */
+const renewMs = 15_000
+/** Milliseconds after which one that was not renewed is gone, as in y-protocols. */
+const expireMs = 30_000
+
+export interface PresenceBoardOptions {
+  readonly identity: Identity
+  readonly clock: Clock
+  readonly members: () => MemberTable
+  readonly publish: (card: PresenceCard) => void
+}
+
+export class PresenceBoard {
+  readonly #options: PresenceBoardOptions
+  readonly #presence: Presence
+  readonly #client: number
+  #state: JsonObject | null = null
+  #cancelRenewal: (() => void) | null = null
+
+  constructor(options: PresenceBoardOptions) {
+    this.#options = options
+    this.#client = presenceClientOf(options.identity.instance)
+    this.#presence = openPresence({ client: this.#client, now: () => options.clock.now() })
+  }
+
+  /** Sets what this instance tells of itself; null takes it back. Throws `SelfsameError`. */
+  set(state: JsonObject | null): void {
+    this.#presence.setLocal(state)
+    this.#state = state
+    this.publish()
+  }
+
+  /** Tells it (again): when it is set, to a peer that has just come, and from time to time. */
+  publish(): void {
+    const { clock, identity, publish } = this.#options
+    this.#cancelRenewal?.()
+    this.#cancelRenewal = null
+    const time = Math.max(0, Math.floor(clock.now()))
+    publish(signPresence(identity.key, identity.agent, { instance: identity.instance, state: this.#presence.encode([this.#client]), time }))
+    if (this.#state !== null) this.#cancelRenewal = clock.after(renewMs, () => this.#renew())
+  }
+
+  stop(): void {
+    this.#cancelRenewal?.()
+    this.#cancelRenewal = null
+  }
+
+  /** Takes a card that its instance signed. Returns whether it was news. */
+  receive(card: PresenceCard): boolean {
+    const { identity, members } = this.#options
+    const member = members().member(card.instance)
+    if (member === undefined || card.instance === identity.instance || !isPresenceOf(card, member.key, identity.agent)) return false
+    const applied = this.#presence.apply(card.state, presenceClientOf(card.instance))
+    return applied.ok && applied.value
+  }
+
+  /** The states of the members that were heard of lately, this instance included, by seniority. */
+  states(): readonly { readonly instance: InstanceId; readonly state: JsonObject }[] {
+    this.#presence.expire(this.#options.clock.now(), expireMs)
+    const states = this.#presence.states()
+    return this.#options.members().members.flatMap(({ instance }) => {
+      const entry = states.get(presenceClientOf(instance))
+      return entry === undefined ? [] : [{ instance, state: entry.state }]
+    })
+  }
+
+  #renew(): void {
+    this.#presence.setLocal(this.#state)
+    this.publish()
+  }
+}
+
+/** The awareness client id of an instance: 53 bits. */
+function presenceClientOf(instance: InstanceId): number {
+  const hash = hashOf('selfsame/presence-client/1', idToBytes(instance))
+  return Number(Buffer.from(hash.buffer, hash.byteOffset, 8).readBigUInt64BE() >> 11n)
+}

@@ -1,0 +1,327 @@
+/**
+ * Reading: log pages, values, version keys, digests and the stream of changes. Everything shown is durable: logs are
+ * read from the store's index, live documents wait for the commit that changes them.
+ */
+import { SelfsameError, assert, encode, hashAlgorithm, hashToId, idToBytes, stampToMilliseconds } from '../core/index.ts'
+import type { Clock, DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp, VersionKey } from '../core/index.ts'
+import { checkDocumentName, documentIdOf, parseEntryId, segmentDigest } from '../document/index.ts'
+import type { DocumentKind, DocumentValue, EntryContent, LiveKind } from '../document/index.ts'
+import { bodyTypeUpdate, decodeUpdateBody, mainSpace } from '../feed/index.ts'
+import type { Envelope } from '../feed/index.ts'
+import type { EntryCursor, SegmentRow, StoredEnvelope } from '../storage/index.ts'
+import type { Engine } from './engine.ts'
+import { storedToEnvelope } from './ledger.ts'
+import { changedKeys, entriesOf, updateBodiesOf } from './materialiser.ts'
+import type { PlacedEntry } from './materialiser.ts'
+
+/** Envelopes whose entries are kept decoded: a page of a log often reads one envelope many times. */
+const decodedEnvelopesMax = 128
+/** Bytes of envelopes read ahead along a feed, since neighbours in a log are often neighbours in a feed. */
+const readAheadBytes = 64 << 10
+const readAheadEnvelopes = 64
+/** Index rows looked at for one page when a filter passes few: bounds the time of one read. */
+const scannedRowsMax = 2_000
+/** Digests of segments kept: a segment's digest never changes once another follows it. 200 bytes each. */
+const segmentDigestsMax = 10_000
+/** Tries to digest a log that is being written to, before giving up. */
+const digestTriesMax = 5
+
+export interface LogEntry {
+  readonly id: string
+  /** Milliseconds since the Unix epoch. */
+  readonly time: number
+  readonly author: InstanceId
+  readonly content: EntryContent
+  readonly feed: FeedId
+  readonly sequence: number
+  readonly stamp: Stamp
+}
+
+/** What proves an entry's author. */
+export interface Provenance {
+  readonly hash: EnvelopeHash
+  readonly key: PublicKey
+}
+
+export interface LogQuery {
+  /** Inclusive, milliseconds. */
+  readonly timeMin?: number | undefined
+  /** Exclusive, milliseconds. */
+  readonly timeMax?: number | undefined
+  readonly tag?: string | undefined
+  readonly kind?: string | undefined
+  readonly after?: EntryCursor | undefined
+  readonly newestFirst: boolean
+  readonly limit: number
+}
+
+export interface LogPage {
+  readonly entries: readonly LogEntry[]
+  /** Where the next page begins; null at the end. */
+  readonly next: EntryCursor | null
+}
+
+/** One document changed by one envelope. */
+export interface Change {
+  /** Resumes after this change. */
+  readonly cursor: string
+  readonly kind: DocumentKind
+  readonly name: string
+  readonly feed: FeedId
+  readonly sequence: number
+  readonly stamp: Stamp
+  readonly author: InstanceId
+  /** Of a log: what was appended and is shown. */
+  readonly entries: readonly LogEntry[]
+  /** Of cells: the keys that changed. */
+  readonly keys: readonly string[]
+}
+
+export class Reader {
+  readonly #engine: Engine
+  readonly #clock: Clock
+  readonly #decoded = new Map<string, readonly PlacedEntry[]>()
+  readonly #segmentDigests = new Map<string, string>()
+
+  constructor(engine: Engine, clock: Clock) {
+    this.#engine = engine
+    this.#clock = clock
+  }
+
+  /** A page of a log in (time, id) order. A page may be short although there is more: `next` tells. */
+  log(name: string, query: LogQuery): LogPage {
+    const document = this.#idOf('log', name)
+    const entries: LogEntry[] = []
+    let after = query.after
+    let scanned = 0
+    while (entries.length < query.limit && scanned < scannedRowsMax) {
+      const limit = Math.min(query.limit - entries.length, 500)
+      const rows = this.#engine.store.entries({
+        document,
+        limit,
+        newestFirst: query.newestFirst,
+        ...(query.timeMin === undefined ? {} : { timeMin: query.timeMin }),
+        ...(query.timeMax === undefined ? {} : { timeMax: query.timeMax }),
+        ...(after === undefined ? {} : { after }),
+      })
+      for (const row of rows) {
+        after = row
+        const entry = this.#entry(row.id, query.newestFirst)
+        if (query.tag !== undefined && entry.content.tags?.includes(query.tag) !== true) continue
+        if (query.kind !== undefined && entry.content.kind !== query.kind) continue
+        entries.push(entry)
+      }
+      scanned += rows.length
+      if (rows.length < limit) return { entries, next: null }
+    }
+    return { entries, next: after === undefined ? null : { time: after.time, id: after.id } }
+  }
+
+  entryCount(name: string): number {
+    return this.#engine.store.entryCount(this.#idOf('log', name))
+  }
+
+  provenance(entry: LogEntry): Provenance {
+    const [stored] = this.#engine.store.envelopes(entry.feed, entry.sequence, entry.sequence, 1)
+    const key = this.#engine.ledger.feed(entry.feed)?.key
+    assert(stored !== undefined && key !== undefined, 'an entry whose envelope is not stored')
+    return { hash: stored.hash, key }
+  }
+
+  /** The value of a live document, once what is in memory is durable. A document that nobody wrote is empty. */
+  async value<Kind extends LiveKind>(kind: Kind, name: string): Promise<Extract<DocumentValue, { kind: Kind }>> {
+    const document = this.#idOf(kind, name)
+    await this.#engine.durable(() => this.#engine.materialiser.isDirty(document))
+    const value = this.#engine.materialiser.live(document, kind).value()
+    assert(value.kind === kind, 'a document reads as another kind')
+    return value as Extract<DocumentValue, { kind: Kind }>
+  }
+
+  /** Every document that something was written to, by kind and name. */
+  documents(): readonly { readonly kind: DocumentKind; readonly name: string; readonly document: DocumentId }[] {
+    return this.#engine.store.documents().map((row) => ({ kind: row.kind as DocumentKind, name: row.name, document: row.document }))
+  }
+
+  /** Commits to every materialised envelope of the document: equal version keys must mean equal digests. */
+  versionKey(kind: DocumentKind, name: string): VersionKey {
+    return this.#versionKey(this.#idOf(kind, name))
+  }
+
+  /** The version key and the digest that belongs to it. Throws `not-found` for a document that nobody wrote. */
+  async digest(kind: DocumentKind, name: string): Promise<{ readonly versionKey: VersionKey; readonly digest: string }> {
+    const document = this.#idOf(kind, name)
+    if (this.#engine.store.document(document) === undefined) throw new SelfsameError('not-found', `there is no ${kind} named ${JSON.stringify(name)}`)
+    if (kind === 'log') return this.#logDigest(document)
+    await this.#engine.durable(() => this.#engine.materialiser.isDirty(document))
+    return { versionKey: this.#versionKey(document), digest: this.#engine.materialiser.live(document, kind).digest() }
+  }
+
+  /** The cursor after everything that is here now. */
+  cursorNow(): string {
+    return this.#cursorAt(this.#engine.store.lastPosition())
+  }
+
+  /** The cursor before the first change. */
+  readonly cursorStart = '0'
+
+  /**
+   * What changed after `cursor`, at most `limit` envelopes' worth of changes, in this instance's order of applying.
+   * Throws `cursor-expired` where the cursor was given in another state of this home (a backup was put back, a copy).
+   */
+  changes(cursor: string, limit: number): { readonly changes: readonly Change[]; readonly cursor: string; readonly more: boolean } {
+    const position = this.#positionOf(cursor)
+    const stored = this.#engine.store.appliedAfter(position, limit)
+    const changes = stored.flatMap((envelope) => this.#changesOf(envelope))
+    const last = stored.at(-1)
+    return { changes, cursor: last === undefined ? cursor : cursorOf(last), more: stored.length === limit }
+  }
+
+  #changesOf(stored: StoredEnvelope): Change[] {
+    const envelope = storedToEnvelope(stored)
+    const { feed, sequence, stamp } = envelope.header
+    const cursor = cursorOf(stored)
+    const author = this.#authorOf(feed)
+    const placed = this.#shownEntries(envelope)
+    const changes: Change[] = []
+    const logs = new Set<DocumentId>()
+    for (const [index, reference] of envelope.header.bodies.entries()) {
+      const { document } = reference
+      if (reference.type !== bodyTypeUpdate || this.#isQuarantined(document, feed, sequence)) continue
+      const body = decodeUpdateBody((envelope.bodies[index] as { bytes: Uint8Array }).bytes)
+      assert(body.ok, 'a materialised body does not decode')
+      const kind = body.value.kind as DocumentKind
+      const entries = kind === 'log' ? placed.filter((entry) => entry.document === document) : []
+      // A log that went on to its next segment has two bodies and one change.
+      if (kind === 'log' ? logs.has(document) || entries.length === 0 : body.value.update.length === 0) continue
+      logs.add(document)
+      const shown = entries.map((entry) => ({ id: entry.id, time: entry.time, author, content: entry.content, feed, sequence, stamp }))
+      changes.push({ cursor, kind, name: body.value.name, feed, sequence, stamp, author, entries: shown, keys: changedKeys(stored.changed, index) })
+    }
+    return changes
+  }
+
+  /** The entries of an envelope, without those that another copy of the home made first for the same operation. */
+  #shownEntries(envelope: Envelope): readonly PlacedEntry[] {
+    const { feed, sequence } = envelope.header
+    const lineage = this.#engine.members.lineageOf(this.#authorOf(feed))
+    return entriesOf(envelope, (document) => this.#isQuarantined(document, feed, sequence)).filter(
+      (entry) => entry.mark === undefined || this.#engine.store.operation(lineage, entry.mark.id)?.entry === entry.id,
+    )
+  }
+
+  #entry(id: string, newestFirst: boolean): LogEntry {
+    const place = parseEntryId(id)
+    assert(place !== undefined, 'the index holds an id that is none')
+    const { feed, sequence, index, stamp } = place
+    let entries = this.#decoded.get(`${feed}:${sequence}`)
+    if (entries === undefined) {
+      this.#readAhead(feed, sequence, newestFirst)
+      entries = this.#decoded.get(`${feed}:${sequence}`)
+    }
+    const entry = entries?.[index]
+    assert(entry !== undefined, 'the index holds an entry that its envelope does not')
+    return { id, time: entry.time, author: this.#authorOf(feed), content: entry.content, feed, sequence, stamp }
+  }
+
+  #readAhead(feed: FeedId, sequence: number, newestFirst: boolean): void {
+    const to = newestFirst ? sequence : sequence + readAheadEnvelopes - 1
+    for (const stored of this.#engine.store.envelopes(feed, sequence, to, readAheadBytes)) {
+      const envelope = storedToEnvelope(stored)
+      const entries = entriesOf(envelope, (document) => this.#isQuarantined(document, feed, stored.sequence))
+      this.#decoded.set(`${feed}:${stored.sequence}`, entries)
+    }
+    for (const key of this.#decoded.keys()) {
+      if (this.#decoded.size <= decodedEnvelopesMax) break
+      this.#decoded.delete(key)
+    }
+  }
+
+  #isQuarantined(document: DocumentId, feed: FeedId, sequence: number): boolean {
+    const row = this.#engine.store.quarantined(document, feed)
+    return row !== undefined && row.sequence <= sequence
+  }
+
+  #authorOf(feed: FeedId): InstanceId {
+    const state = this.#engine.ledger.feed(feed)
+    assert(state !== undefined, 'a stored envelope of an unknown feed')
+    return state.instance
+  }
+
+  async #logDigest(document: DocumentId): Promise<{ readonly versionKey: VersionKey; readonly digest: string }> {
+    for (let tries = 0; tries < digestTriesMax; tries += 1) {
+      const versionKey = this.#versionKey(document)
+      const segments = this.#engine.store.segments(document)
+      const digests: string[] = []
+      for (const [index, segment] of segments.entries()) {
+        const before = segments[index - 1]
+        const from = before?.feed === segment.feed ? before.sequence : 1
+        digests.push(await this.#segmentDigest(segment, from))
+      }
+      if (this.#versionKey(document) !== versionKey) continue
+      const named = segments.map(({ feed, segment }, index) => [idToBytes(feed), segment.day, segment.number, digests[index] as string])
+      return { versionKey, digest: `${hashAlgorithm}:${hashToId('selfsame/log-digest/1', encode(named))}` }
+    }
+    throw new SelfsameError('unavailable', 'the log is being written to too fast to be digested: try again in a quieter moment')
+  }
+
+  async #segmentDigest(row: SegmentRow, from: number): Promise<string> {
+    const { document, feed, segment } = row
+    const key = `${document}:${feed}:${segment.day}:${segment.number}:${row.sequence}`
+    const known = this.#segmentDigests.get(key)
+    if (known !== undefined) return known
+    // Let others have their turn: a full segment is milliseconds of work.
+    await new Promise<void>((resolve) => {
+      this.#clock.after(0, resolve)
+    })
+    const updates: Uint8Array[] = []
+    for (let next = from; next <= row.sequence; ) {
+      const page = this.#engine.store.envelopes(feed, next, row.sequence, 1 << 20)
+      for (const stored of page) {
+        for (const body of updateBodiesOf(storedToEnvelope(stored), document)) {
+          if (body.segment?.day === segment.day && body.segment.number === segment.number && body.update.length > 0) updates.push(body.update)
+        }
+        next = stored.sequence + 1
+      }
+      if (page.length === 0) break
+    }
+    const digest = segmentDigest(updates)
+    this.#segmentDigests.set(key, digest)
+    if (this.#segmentDigests.size > segmentDigestsMax) this.#segmentDigests.delete(this.#segmentDigests.keys().next().value as string)
+    return digest
+  }
+
+  #versionKey(document: DocumentId): VersionKey {
+    const heads = this.#engine.store.documentHeads(document)
+    return hashToId('selfsame/version-key/1', encode(heads.map((head) => [idToBytes(head.feed), idToBytes(head.hash)])))
+  }
+
+  #idOf(kind: DocumentKind, name: string): DocumentId {
+    checkDocumentName(kind, name)
+    return documentIdOf(mainSpace, kind, name)
+  }
+
+  #cursorAt(position: number): string {
+    if (position === 0) return this.cursorStart
+    const [stored] = this.#engine.store.appliedAfter(position - 1, 1)
+    assert(stored !== undefined, 'the last position is not there')
+    return cursorOf(stored)
+  }
+
+  #positionOf(cursor: string): number {
+    if (cursor === this.cursorStart) return 0
+    const parts = /^([1-9][0-9]{0,14})-([0-9a-f]{16})$/.exec(cursor)
+    if (parts === null) throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back one that you were given`)
+    const position = Number(parts[1])
+    const [stored] = this.#engine.store.appliedAfter(position - 1, 1)
+    if (stored === undefined || stored.position !== position || cursorOf(stored) !== cursor) {
+      throw new SelfsameError('cursor-expired', 'this home is not in the state that the cursor was given in: read the documents again, then watch from now')
+    }
+    return position
+  }
+}
+
+/** Names a place in this store's order of applying, and by its hash what stands there, so that a copy of the home cannot take it for its own. */
+function cursorOf(stored: StoredEnvelope): string {
+  assert(stored.position !== null, 'a cursor belongs to an applied envelope')
+  return `${stored.position}-${stored.hash.slice(0, 16)}`
+}

@@ -1,0 +1,390 @@
+/**
+ * The replica: one instance's whole engine behind one face. Wires the commit loop, the conversation with peers, the
+ * dialer, presence and reading together; a daemon gives it a store and a transport, a simulator gives it others.
+ */
+import { SelfsameError } from '../core/index.ts'
+import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
+import type { JsonObject } from '../document/index.ts'
+import { createInvite, decodeInvites, encodeInvites, encodeJoinResponse, encodeTicket, isOpenInvite, judgeJoinRequest } from '../membership/index.ts'
+import type { Invite, MemberTable, Role } from '../membership/index.ts'
+import type { Link, Transport, TransportHandlers } from '../network/index.ts'
+import type { EvidenceRow, Store } from '../storage/index.ts'
+import { Dialer } from './dialer.ts'
+import { Engine } from './engine.ts'
+import { PresenceBoard } from './presence-board.ts'
+import { Reader } from './reader.ts'
+import { Sync } from './sync.ts'
+import type { Identity, LocalWrite, WriteOutcome } from './writer.ts'
+
+/** Milliseconds of quiet after which housekeeping (snapshots) is done. */
+const idleMs = 1_000
+/** The name of the meta row that holds the invites of this instance. */
+const invitesName = 'invites'
+
+export interface ReplicaOptions {
+  readonly openStore: () => Promise<Store>
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  /** The logger of a room or part. */
+  readonly logger: (room: string) => Logger
+  readonly identity: Identity
+  /** Name and version of this program. */
+  readonly program: string
+  /** Bytes that live documents may take in memory. */
+  readonly cacheBytes: number
+  /** Multiaddrs with peer ids to dial besides what the address book knows. */
+  readonly bootstrap: readonly string[]
+  /** Multiaddrs to announce besides those listened on. */
+  readonly announce: readonly string[]
+  /** Called once with what cannot be gone on from. */
+  readonly fatal: (error: unknown) => void
+}
+
+export interface WriteReceipt extends WriteOutcome {
+  readonly asked: number
+  /** Instances that hold it durably and applied, this one included. */
+  readonly held: number
+}
+
+/** An instance other than this one, as far as is known. */
+export interface PeerState {
+  readonly instance: InstanceId
+  readonly state: 'connected' | 'connecting' | 'offline'
+  readonly address: string | null
+  readonly program: string | null
+  readonly roundTripMilliseconds: number | null
+  readonly clockAheadMilliseconds: number | null
+  /** When it told its frontier last, milliseconds since the Unix epoch. */
+  readonly toldAt: number | null
+  /** Envelopes that it lacks, and that it has and we lack, by what it told last; null where it never told. */
+  readonly behind: number | null
+  readonly ahead: number | null
+}
+
+interface Waiter {
+  readonly feed: FeedId
+  readonly sequence: number
+  readonly asked: number
+  done(): void
+}
+
+export class Replica {
+  readonly #options: ReplicaOptions
+  readonly #engine: Engine
+  readonly #sync: Sync
+  readonly #dialer: Dialer
+  readonly #presence: PresenceBoard
+  readonly reader: Reader
+  readonly #waiters = new Set<Waiter>()
+  readonly #keysByLink = new Map<number, PublicKey>()
+  readonly #changeListeners = new Set<() => void>()
+  #network: 'stopped' | 'running' = 'stopped'
+  /** Joins are judged one after the other: each verdict holds only for the table that the one before left. */
+  #joins: Promise<unknown> = Promise.resolve()
+  #cancelIdle: (() => void) | null = null
+
+  private constructor(options: ReplicaOptions, engine: Engine) {
+    const { clock, identity, logger, random, transport } = options
+    this.#options = options
+    this.#engine = engine
+    this.reader = new Reader(engine, clock)
+    this.#dialer = new Dialer({
+      engine,
+      transport,
+      clock,
+      random,
+      logger: logger('network'),
+      identity,
+      bootstrap: options.bootstrap,
+      announce: options.announce,
+      isConnected: (key) => this.#sync.isConnected(key),
+      sendCards: (cards) => this.#sync.sendCards(cards),
+    })
+    this.#presence = new PresenceBoard({
+      identity,
+      clock,
+      members: () => engine.members,
+      publish: (card) => {
+        if (this.#network === 'running') this.#sync.publishPresence(card)
+      },
+    })
+    this.#sync = new Sync({
+      engine,
+      transport,
+      clock,
+      random,
+      logger: logger('replica'),
+      identity,
+      program: options.program,
+      addressCards: () => this.#dialer.cards(),
+      cardsReceived: (cards) => this.#dialer.receiveCards(cards),
+      presenceReceived: (card) => this.#presence.receive(card),
+      progressTold: () => this.#checkWaiters(),
+      sessionReady: () => this.#presence.publish(),
+    })
+    engine.onCommitted(({ changed }) => {
+      if (changed.length === 0) return
+      for (const listener of this.#changeListeners) listener()
+      this.#cancelIdle ??= clock.after(idleMs, () => {
+        this.#cancelIdle = null
+        engine.idle()
+      })
+    })
+  }
+
+  static async open(options: ReplicaOptions): Promise<Replica> {
+    const engine = await Engine.open({
+      openStore: options.openStore,
+      clock: options.clock,
+      random: options.random,
+      logger: options.logger('storage'),
+      identity: options.identity,
+      cacheBytes: options.cacheBytes,
+      fatal: options.fatal,
+    })
+    return new Replica(options, engine)
+  }
+
+  get members(): MemberTable {
+    return this.#engine.members
+  }
+
+  get identity(): Identity {
+    return this.#options.identity
+  }
+
+  get isReadOnly(): boolean {
+    return this.#engine.isReadOnly
+  }
+
+  /** Milliseconds that other instances' clocks run ahead of ours, where that is more than a clock may. */
+  get clocksAhead(): ReadonlyMap<InstanceId, number> {
+    return this.#engine.clocksAhead
+  }
+
+  /** Feeds stored and not wholly applied: something they name has not arrived. */
+  get waitingFeeds(): number {
+    return this.#engine.waitingFeeds
+  }
+
+  get store(): Store {
+    return this.#engine.store
+  }
+
+  /** Connects: listens, discovers and dials. Throws what `Transport.start` throws. */
+  async startNetwork(): Promise<void> {
+    if (this.#network === 'running') return
+    this.#network = 'running'
+    try {
+      await this.#options.transport.start(this.#handlers())
+    } catch (error) {
+      this.#network = 'stopped'
+      throw error
+    }
+    this.#sync.start()
+    this.#dialer.start()
+  }
+
+  /** Disconnects. Writing and reading go on; what was written meanwhile is exchanged after the next start. */
+  async stopNetwork(): Promise<void> {
+    if (this.#network === 'stopped') return
+    this.#network = 'stopped'
+    this.#dialer.stop()
+    this.#sync.stop()
+    await this.#options.transport.stop()
+  }
+
+  get isNetworkRunning(): boolean {
+    return this.#network === 'running'
+  }
+
+  addresses(): readonly string[] {
+    return this.#options.transport.addresses()
+  }
+
+  /** Stops the network, waits for what is under way, closes the store. */
+  async close(): Promise<void> {
+    await this.stopNetwork()
+    this.#presence.stop()
+    this.#cancelIdle?.()
+    await this.#engine.close()
+  }
+
+  /**
+   * Carries out a request atomically; resolves once it is durable here and, if more `replicas` were asked for, once that
+   * many instances hold it or `timeoutMs` has passed: the receipt tells how many do. Throws `SelfsameError`.
+   */
+  async write(write: LocalWrite, replicas: number = 1, timeoutMs: number = 0): Promise<WriteReceipt> {
+    const outcome = await this.#engine.write(write)
+    const { place } = outcome
+    if (place === null) return { ...outcome, asked: replicas, held: 1 }
+    if (replicas > 1) await this.#held(place.feed, place.sequence, replicas, timeoutMs)
+    return { ...outcome, asked: replicas, held: 1 + this.#sync.holders(place.feed, place.sequence) }
+  }
+
+  /** Calls `listener` after each commit that changed a document. */
+  onChange(listener: () => void): () => void {
+    this.#changeListeners.add(listener)
+    return () => this.#changeListeners.delete(listener)
+  }
+
+  setPresence(state: JsonObject | null): void {
+    this.#presence.set(state)
+  }
+
+  presence(): readonly { readonly instance: InstanceId; readonly state: JsonObject }[] {
+    return this.#presence.states()
+  }
+
+  /** What a person should look at: forks, second copies, and what else was kept as evidence. */
+  evidence(): readonly EvidenceRow[] {
+    return this.#engine.store.evidence()
+  }
+
+  peers(): readonly PeerState[] {
+    const { identity } = this.#options
+    const told = this.#sync.told()
+    return this.#engine.members.members
+      .filter((member) => member.instance !== identity.instance)
+      .map(({ instance, key }) => {
+        const sessions = [...this.#sync.sessions()].filter((session) => session.member.instance === instance)
+        const session = sessions.find((item) => item.ready) ?? sessions[0]
+        const known = told.get(instance)
+        return {
+          instance,
+          state: session?.ready === true ? 'connected' : session !== undefined || this.#isTrying(key) ? 'connecting' : 'offline',
+          address: session?.link.address ?? null,
+          program: session?.program ?? known?.program ?? null,
+          roundTripMilliseconds: session?.roundTripMilliseconds ?? null,
+          clockAheadMilliseconds: session?.clockAheadMilliseconds ?? null,
+          toldAt: known?.at ?? null,
+          ...(known === undefined ? { behind: null, ahead: null } : this.#difference(known.theirs)),
+        }
+      })
+  }
+
+  /** Makes an invite and its ticket. Throws `forbidden` unless this instance is an admin. */
+  async invite(request: { role: Role; durationMilliseconds: number; uses: number; name: string | null }): Promise<{ ticket: string; expiresAt: number; addresses: readonly string[] }> {
+    const { clock, identity, random } = this.#options
+    if (this.#engine.members.member(identity.instance)?.role !== 'admin') {
+      throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')
+    }
+    const now = Math.floor(clock.now())
+    const { invite, key } = createInvite(request, now, random)
+    const invites = new Map(this.#invites()).set(invite.key, invite)
+    await this.#engine.put({ meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
+    const addresses = [...new Set([...this.#options.announce, ...this.addresses()])]
+    const ticket = encodeTicket({
+      agent: identity.agent,
+      agentName: this.#engine.members.genesis?.name ?? '',
+      issuer: identity.key.publicKey,
+      addresses,
+      seed: key.seed,
+      expiresAt: invite.expiresAt,
+    })
+    return { ticket, expiresAt: invite.expiresAt, addresses }
+  }
+
+  /** Whether somebody may join: an invite is open, or was used up so lately that its answer may have to be repeated. */
+  isJoinOpen(): boolean {
+    const now = this.#options.clock.now()
+    for (const invite of this.#invites().values()) if (now < invite.expiresAt) return true
+    return false
+  }
+
+  /** Invites of this instance that can still be used. */
+  openInvites(): readonly Invite[] {
+    const now = this.#options.clock.now()
+    return [...this.#invites().values()].filter((invite) => isOpenInvite(invite, now))
+  }
+
+  #handlers(): TransportHandlers {
+    return {
+      mayConnect: (key) => this.#engine.members.memberByKey(key) !== undefined,
+      linkOpened: (link: Link) => {
+        this.#keysByLink.set(link.id, link.key)
+        this.#sync.linkOpened(link)
+      },
+      linkClosed: (link, reason) => {
+        this.#sync.linkClosed(link, reason)
+        const key = this.#keysByLink.get(link)
+        this.#keysByLink.delete(link)
+        if (key !== undefined) this.#dialer.linkLost(key)
+      },
+      message: (link, channel, bytes) => this.#sync.message(link, channel, bytes),
+      drained: (link, channel) => this.#sync.drained(link, channel),
+      gossip: (_from, bytes) => this.#sync.gossip(bytes),
+      join: (from, request) => this.#join(from, request),
+      addressFound: (key, address) => this.#dialer.addressFound(key, address),
+    }
+  }
+
+  #join(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null> {
+    const judged = this.#joins.then(() => this.#judgeJoin(from, request))
+    this.#joins = judged.catch(() => {})
+    return judged
+  }
+
+  async #judgeJoin(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null> {
+    const { clock, identity, logger } = this.#options
+    const now = Math.floor(clock.now())
+    const table = this.#engine.members
+    const verdict = judgeJoinRequest(request, { table, invites: this.#invites(), issuer: identity, from, now })
+    if (verdict.type === 'refused') {
+      logger('membership').warn({ from, refusal: verdict.refusal }, 'a join was refused')
+      return encodeJoinResponse(verdict.refusal)
+    }
+    if (verdict.type === 'admitted') {
+      const invites = new Map(this.#invites()).set(verdict.invite.key, verdict.invite)
+      await this.#engine.put({ records: [verdict.admission], meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
+      logger('membership').info({ instance: verdict.admission.instance, name: verdict.admission.name }, 'an instance was admitted')
+    }
+    return encodeJoinResponse(this.#engine.members.records())
+  }
+
+  #invites(): ReadonlyMap<PublicKey, Invite> {
+    const bytes = this.#engine.store.meta(invitesName)
+    if (bytes === undefined) return new Map()
+    const invites = decodeInvites(bytes)
+    if (!invites.ok) throw new SelfsameError('storage-corrupt', `the stored invites are damaged: ${invites.reason}`)
+    return invites.value
+  }
+
+  #isTrying(key: PublicKey): boolean {
+    return this.#network === 'running' && this.#dialer.addressesOf(key).length > 0
+  }
+
+  #difference(theirs: ReadonlyMap<FeedId, { readonly have: number }>): { behind: number; ahead: number } {
+    let behind = 0
+    let ahead = 0
+    const ours = this.#engine.frontier()
+    for (const entry of ours.values()) behind += Math.max(0, entry.have - (theirs.get(entry.feed)?.have ?? 0))
+    for (const [feed, entry] of theirs) ahead += Math.max(0, entry.have - (ours.get(feed)?.have ?? 0))
+    return { behind, ahead }
+  }
+
+  #held(feed: FeedId, sequence: number, asked: number, timeoutMs: number): Promise<void> {
+    if (1 + this.#sync.holders(feed, sequence) >= asked) return Promise.resolve()
+    return new Promise((resolve) => {
+      const waiter: Waiter = {
+        feed,
+        sequence,
+        asked,
+        done: () => {
+          this.#waiters.delete(waiter)
+          cancel()
+          resolve()
+        },
+      }
+      const cancel = this.#options.clock.after(timeoutMs, () => waiter.done())
+      this.#waiters.add(waiter)
+    })
+  }
+
+  #checkWaiters(): void {
+    for (const waiter of this.#waiters) {
+      if (1 + this.#sync.holders(waiter.feed, waiter.sequence) >= waiter.asked) waiter.done()
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/** What is known of one link: who is at the other end, what it told, and what is under way on it. */
+import type { FeedId } from '../core/index.ts'
+import type { FrontierEntry } from '../feed/index.ts'
+import type { Member } from '../membership/index.ts'
+import type { Link } from '../network/index.ts'
+import type { FeedRange } from './messages.ts'
+import type { Serving } from './serving.ts'
+
+/** A want that is being answered. */
+export interface OpenWant {
+  readonly request: number
+  readonly ranges: readonly FeedRange[]
+  /** Monotonic milliseconds of the last sign of progress. */
+  progressAt: number
+}
+
+export interface Session {
+  readonly link: Link
+  readonly member: Member
+  /** Of the process at the other end, once it said hello. */
+  boot: string | null
+  program: string | null
+  /** Both sides hold the same records: documents may be spoken of. */
+  ready: boolean
+  /** What the other end told that it has and applied. */
+  readonly theirs: Map<FeedId, FrontierEntry>
+  /** Feeds of which the other end has more, and since when (monotonic milliseconds). */
+  readonly lacking: Map<FeedId, number>
+  /** Feeds whose progress here the other end has not been told. */
+  readonly untold: Set<FeedId>
+  controlWritable: boolean
+  cancelTelling: (() => void) | null
+  want: OpenWant | null
+  serving: Serving | null
+  servingPaused: boolean
+  /** Monotonic milliseconds. */
+  heardAt: number
+  ping: { readonly nonce: number; readonly at: number } | null
+  roundTripMilliseconds: number | null
+  /** How far the other clock is ahead, milliseconds, by the last pong. */
+  clockAheadMilliseconds: number | null
+}
+
+export function createSession(link: Link, member: Member, now: number): Session {
+  return {
+    link,
+    member,
+    boot: null,
+    program: null,
+    ready: false,
+    theirs: new Map(),
+    lacking: new Map(),
+    untold: new Set(),
+    controlWritable: true,
+    cancelTelling: null,
+    want: null,
+    serving: null,
+    servingPaused: false,
+    heardAt: now,
+    ping: null,
+    roundTripMilliseconds: null,
+    clockAheadMilliseconds: null,
+  }
+}

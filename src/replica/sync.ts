@@ -1,0 +1,589 @@
+/**
+ * Sync: the conversation with every connected peer. First the membership records, then frontiers; whoever lacks
+ * something asks one peer for it (`want`) and is answered in chunks. New envelopes travel by gossip besides, which may lose
+ * anything: convergence is owed by frontiers and wants alone. Tells nothing that is not durable here.
+ */
+import { bytesToId, encode, gossipBytesMax, hashToId, idToBytes } from '../core/index.ts'
+import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, RecordHash } from '../core/index.ts'
+import { envelopeSize, frontierDigest, isSignedBy } from '../feed/index.ts'
+import type { Envelope, FrontierEntry } from '../feed/index.ts'
+import { decodeRecord } from '../membership/index.ts'
+import type { MembershipRecord } from '../membership/index.ts'
+import type { Channel, GossipVerdict, Link, LinkId, Transport } from '../network/index.ts'
+import type { Committed, Engine } from './engine.ts'
+import {
+  decodeChunk,
+  decodeControl,
+  decodeGossip,
+  encodeControl,
+  encodeGossip,
+  isBootProofOf,
+  protocolVersion,
+  recordsPerMessageMax,
+  signBootProof,
+  wantRangesMax,
+} from './messages.ts'
+import type { AddressCard, BootProof, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
+import { Serving } from './serving.ts'
+import { createSession } from './session.ts'
+import type { Session } from './session.ts'
+import type { Identity } from './writer.ts'
+
+/** Milliseconds that gossip is given to bring what a peer said it has, before it is asked for: less fetches twice, more heals later. */
+const gossipGraceMs = 100
+/** Milliseconds for which news of progress are gathered before peers that do not wait for them are told. */
+const tellDelayMs = 50
+/** Milliseconds between pings. Each compares frontiers, so it also bounds how long a lost message stays unnoticed. */
+const pingMs = 10_000
+/** Silence after which a link is given up: three pings and some. */
+const silenceMsMax = 35_000
+/** Milliseconds without progress after which an answer is given up and asked of another peer. */
+const stallMsMax = 20_000
+/** Bytes asked for at once: several round trips' worth, little enough to change plans soon. */
+const wantBytes = 4 << 20
+/** Bytes that wait to be stored above which no more is asked for. */
+const inboxBytesHigh = 8 << 20
+
+export interface SyncOptions {
+  readonly engine: Engine
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly identity: Identity
+  /** Name and version of this program, for the peers' status. */
+  readonly program: string
+  readonly addressCards: () => readonly AddressCard[]
+  readonly cardsReceived: (cards: readonly AddressCard[]) => void
+  readonly presenceReceived: (card: PresenceCard) => boolean
+  /** What a peer told has changed. */
+  readonly progressTold: () => void
+  readonly sessionReady: (session: Session) => void
+}
+
+export class Sync {
+  readonly #options: SyncOptions
+  /** Of this process: tells two processes with one key apart. */
+  readonly boot: Uint8Array
+  readonly #sessions = new Map<LinkId, Session>()
+  /** What an instance told last, also after its link closed. */
+  readonly #told = new Map<InstanceId, { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; at: number; readonly program: string | null }>()
+  /** The link from which a feed is being fetched. */
+  readonly #fetching = new Map<FeedId, LinkId>()
+  readonly #probes = new Map<string, { readonly key: PublicKey; readonly nonce: Uint8Array; readonly proofs: Map<string, BootProof> }>()
+  #requests = 0
+  #cancelPlan: (() => void) | null = null
+  #cancelPing: (() => void) | null = null
+
+  constructor(options: SyncOptions) {
+    this.#options = options
+    this.boot = options.random.bytes(16)
+    options.engine.onCommitted((committed) => this.#committed(committed))
+  }
+
+  sessions(): IterableIterator<Session> {
+    return this.#sessions.values()
+  }
+
+  isConnected(key: PublicKey): boolean {
+    for (const session of this.#sessions.values()) if (session.link.key === key) return true
+    return false
+  }
+
+  /** What each instance told last, and when (milliseconds since the Unix epoch). */
+  told(): ReadonlyMap<InstanceId, { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; readonly at: number; readonly program: string | null }> {
+    return this.#told
+  }
+
+  /** Other instances that said they applied the envelope. */
+  holders(feed: FeedId, sequence: number): number {
+    let count = 0
+    for (const { theirs } of this.#told.values()) if ((theirs.get(feed)?.applied ?? 0) >= sequence) count += 1
+    return count
+  }
+
+  start(): void {
+    this.#cancelPing ??= this.#options.clock.after(this.#pingDelay(), () => this.#pingAll())
+  }
+
+  stop(): void {
+    this.#cancelPing?.()
+    this.#cancelPing = null
+    this.#cancelPlan?.()
+    this.#cancelPlan = null
+  }
+
+  linkOpened(link: Link): void {
+    const { clock, engine, identity, program, transport } = this.#options
+    const member = engine.members.memberByKey(link.key)
+    if (member === undefined) {
+      transport.close(link.id, 'not a member')
+      return
+    }
+    const session = createSession(link, member, clock.monotonic())
+    this.#sessions.set(link.id, session)
+    this.#send(session, {
+      type: 'hello',
+      version: protocolVersion,
+      agent: identity.agent,
+      instance: identity.instance,
+      boot: this.boot,
+      records: engine.members.digest(),
+      program,
+    })
+  }
+
+  linkClosed(id: LinkId, reason: string): void {
+    const session = this.#sessions.get(id)
+    if (session === undefined) return
+    this.#sessions.delete(id)
+    session.cancelTelling?.()
+    this.#release(session)
+    this.#options.logger.info({ peer: session.member.name, reason }, 'peer:disconnected')
+    this.#plan()
+  }
+
+  message(id: LinkId, channel: Channel, bytes: Uint8Array): void {
+    const session = this.#sessions.get(id)
+    if (session === undefined) return
+    session.heardAt = this.#options.clock.monotonic()
+    if (channel === 'bulk') {
+      this.#chunk(session, bytes)
+      return
+    }
+    const message = decodeControl(bytes)
+    if (message.ok) this.#control(session, message.value)
+    else this.#drop(session, message.reason)
+  }
+
+  drained(id: LinkId, channel: Channel): void {
+    const session = this.#sessions.get(id)
+    if (session === undefined) return
+    if (channel === 'control') {
+      session.controlWritable = true
+      if (session.untold.size > 0) this.#tell(session)
+    } else if (session.servingPaused) {
+      session.servingPaused = false
+      this.#serve(session)
+    }
+  }
+
+  /** Judges a gossip message before it is forwarded, and takes it in. Whatever depends on what is known here is ignored, never held against the forwarder. */
+  gossip(bytes: Uint8Array): GossipVerdict {
+    const { engine, identity, presenceReceived } = this.#options
+    const decoded = decodeGossip(bytes)
+    if (!decoded.ok) return 'reject'
+    const message = decoded.value
+    if (message.type === 'unknown') return 'ignore'
+    if (message.type === 'presence') return presenceReceived(message.card) ? 'accept' : 'ignore'
+    const { envelope } = message
+    const { header } = envelope
+    if (header.agent !== identity.agent) return 'reject'
+    const key = this.#keyOf(envelope)
+    if (key === undefined || header.sequence <= engine.reaches(header.feed)) return 'ignore'
+    if (!isSignedBy(envelope, key)) return 'reject'
+    engine.offer([envelope])
+    return 'accept'
+  }
+
+  /** Gossips a presence card. */
+  publishPresence(card: PresenceCard): void {
+    this.#options.transport.publish(encodeGossip({ type: 'presence', card }))
+  }
+
+  /** Sends address cards to every peer. */
+  sendCards(cards: readonly AddressCard[]): void {
+    for (const session of this.#sessions.values()) if (session.ready) this.#send(session, { type: 'addresses', cards })
+  }
+
+  #control(session: Session, message: ControlMessage): void {
+    switch (message.type) {
+      case 'hello':
+        return this.#hello(session, message)
+      case 'record-list':
+        return this.#sendRecords(session, this.#recordsLackedBy(new Set(message.hashes)), true)
+      case 'records':
+        return this.#records(session, message.records, message.last)
+      case 'frontier':
+        return this.#frontier(session, message.complete, message.entries)
+      case 'want':
+        return this.#want(session, message.request, message.ranges, message.bytesMax)
+      case 'ping':
+        this.#send(session, { type: 'pong', nonce: message.nonce, now: this.#now(), frontier: this.#frontierHash() })
+        return this.#compare(session, message.frontier)
+      case 'pong':
+        return this.#pong(session, message)
+      case 'probe': {
+        const { identity } = this.#options
+        return this.#send(session, { type: 'probe-answer', proof: signBootProof(identity.key, identity.agent, message.nonce, this.boot) })
+      }
+      case 'probe-answer':
+        return this.#probeAnswer(session, message.proof)
+      case 'twin':
+        return this.#twinNotice(message.proofs)
+      case 'addresses':
+        if (session.ready) this.#options.cardsReceived(message.cards)
+        return
+      case 'unknown':
+        return
+    }
+  }
+
+  #hello(session: Session, message: Extract<ControlMessage, { type: 'hello' }>): void {
+    const { engine, identity } = this.#options
+    if (message.agent !== identity.agent) return this.#drop(session, 'another agent')
+    if (message.instance !== session.member.instance) return this.#drop(session, 'its key belongs to another instance')
+    session.boot = bytesToId(message.boot)
+    session.program = message.program
+    this.#compareBoots(session)
+    if (!this.#sessions.has(session.link.id)) return
+    if (Buffer.compare(message.records, engine.members.digest()) === 0) this.#becomeReady(session)
+    else this.#send(session, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
+  }
+
+  // Membership records: exchanged before anything else, passed on at once.
+
+  #recordsLackedBy(hashes: ReadonlySet<RecordHash>): readonly MembershipRecord[] {
+    return this.#options.engine.members.records().filter((record) => !hashes.has(record.hash))
+  }
+
+  #sendRecords(session: Session, records: readonly MembershipRecord[], last: boolean): void {
+    for (let from = 0; from === 0 || from < records.length; from += recordsPerMessageMax) {
+      const part = records.slice(from, from + recordsPerMessageMax)
+      this.#send(session, { type: 'records', records: part.map((record) => record.bytes), last: last && from + recordsPerMessageMax >= records.length })
+    }
+  }
+
+  #records(session: Session, encoded: readonly Uint8Array[], last: boolean): void {
+    const records: MembershipRecord[] = []
+    for (const bytes of encoded) {
+      const record = decodeRecord(bytes)
+      if (!record.ok) return this.#drop(session, record.reason)
+      records.push(record.value)
+    }
+    this.#options.engine.put({ records }).then(
+      () => {
+        if (last && this.#sessions.has(session.link.id)) this.#becomeReady(session)
+      },
+      (error: unknown) => this.#options.logger.warn({ error: String(error) }, 'records were not stored'),
+    )
+  }
+
+  #becomeReady(session: Session): void {
+    if (session.ready || session.boot === null) return
+    const { addressCards, engine, logger, sessionReady } = this.#options
+    if (engine.members.memberByKey(session.link.key) === undefined) return this.#drop(session, 'not a member')
+    session.ready = true
+    logger.info({ peer: session.member.name, address: session.link.address, direction: session.link.direction }, 'peer:connected')
+    this.#send(session, { type: 'frontier', complete: true, entries: [...engine.frontier().values()] })
+    const cards = addressCards()
+    if (cards.length > 0) this.#send(session, { type: 'addresses', cards })
+    sessionReady(session)
+  }
+
+  // Frontiers: what each has, told promptly.
+
+  #frontier(session: Session, complete: boolean, entries: readonly FrontierEntry[]): void {
+    const { engine, progressTold } = this.#options
+    const now = this.#options.clock.monotonic()
+    if (complete) {
+      session.theirs.clear()
+      session.lacking.clear()
+    }
+    for (const entry of entries) {
+      session.theirs.set(entry.feed, entry)
+      const ours = engine.frontier().get(entry.feed)
+      if (entry.have > engine.reaches(entry.feed)) {
+        if (!session.lacking.has(entry.feed)) session.lacking.set(entry.feed, complete ? Number.NEGATIVE_INFINITY : now)
+      } else if (ours !== undefined && ours.have === entry.have && ours.head !== entry.head && !engine.refused.has(entry.feed)) {
+        // The other branch of a fork: fetch it as evidence.
+        session.lacking.set(entry.feed, Number.NEGATIVE_INFINITY)
+      }
+    }
+    this.#told.set(session.member.instance, { theirs: session.theirs, at: this.#now(), program: session.program })
+    progressTold()
+    this.#plan()
+  }
+
+  #committed({ changed, own, records }: Committed): void {
+    const { transport } = this.#options
+    for (const envelope of own) {
+      if (envelopeSize(envelope) > gossipBytesMax - 1_024) continue
+      transport.publish(encodeGossip({ type: 'envelope', envelope }))
+    }
+    if (records.length > 0) this.#membersChanged(records)
+    const tooLarge = own.some((envelope) => envelopeSize(envelope) > gossipBytesMax - 1_024)
+    for (const session of this.#sessions.values()) {
+      let waited = tooLarge
+      for (const entry of changed) {
+        session.untold.add(entry.feed)
+        const theirs = session.theirs.get(entry.feed)
+        if (theirs === undefined || theirs.have <= entry.have) session.lacking.delete(entry.feed)
+        waited ||= this.#options.engine.ledger.feed(entry.feed)?.instance === session.member.instance
+      }
+      if (!session.ready || session.untold.size === 0) continue
+      if (waited) this.#tell(session)
+      else session.cancelTelling ??= this.#options.clock.after(tellDelayMs, () => this.#tell(session))
+    }
+    this.#plan()
+  }
+
+  /** Tells a peer how far the feeds moved that it was not told of yet. */
+  #tell(session: Session): void {
+    session.cancelTelling?.()
+    session.cancelTelling = null
+    if (!session.ready || !session.controlWritable || session.untold.size === 0) return
+    const frontier = this.#options.engine.frontier()
+    const entries = Array.from(session.untold, (feed) => frontier.get(feed)).filter((entry) => entry !== undefined)
+    session.untold.clear()
+    this.#send(session, { type: 'frontier', complete: false, entries })
+  }
+
+  #membersChanged(records: readonly MembershipRecord[]): void {
+    const { engine } = this.#options
+    for (const session of this.#sessions.values()) {
+      if (engine.members.memberByKey(session.link.key) === undefined) this.#drop(session, 'not a member any more')
+      else if (session.boot !== null) this.#sendRecords(session, records, false)
+    }
+  }
+
+  #frontierHash(): Uint8Array {
+    return idToBytes(frontierDigest(this.#options.engine.frontier().values()))
+  }
+
+  /** Tells everything again where what a ping compares differs and nothing is under way that explains it. */
+  #compare(session: Session, theirs: Uint8Array): void {
+    if (!session.ready || session.untold.size > 0 || !session.controlWritable) return
+    if (Buffer.compare(theirs, this.#frontierHash()) === 0) return
+    this.#send(session, { type: 'frontier', complete: true, entries: [...this.#options.engine.frontier().values()] })
+  }
+
+  // Wants: what is lacking is asked of one peer at a time.
+
+  #plan(): void {
+    const { clock, engine } = this.#options
+    if (engine.inboxBytes > inboxBytesHigh) return
+    const now = clock.monotonic()
+    let next = Number.POSITIVE_INFINITY
+    for (const session of this.#sessions.values()) {
+      if (!session.ready || session.want !== null) continue
+      const ranges: FeedRange[] = []
+      for (const [feed, since] of session.lacking) {
+        if (ranges.length === wantRangesMax) break
+        if (this.#fetching.has(feed) || engine.refused.has(feed)) continue
+        const theirs = session.theirs.get(feed)
+        const from = engine.reaches(feed) + 1
+        if (theirs === undefined || theirs.have < from - 1) {
+          session.lacking.delete(feed)
+          continue
+        }
+        if (now - since < gossipGraceMs) {
+          next = Math.min(next, since + gossipGraceMs)
+          continue
+        }
+        if (theirs.have >= from) ranges.push({ feed, from, to: theirs.have })
+        else if (engine.frontier().get(feed)?.head !== theirs.head) ranges.push({ feed, from: theirs.have, to: theirs.have })
+        else session.lacking.delete(feed)
+      }
+      if (ranges.length > 0) this.#ask(session, ranges)
+    }
+    this.#cancelPlan?.()
+    this.#cancelPlan = next === Number.POSITIVE_INFINITY ? null : clock.after(Math.max(1, next - now), () => this.#plan())
+  }
+
+  #ask(session: Session, ranges: readonly FeedRange[]): void {
+    this.#requests += 1
+    session.want = { request: this.#requests, ranges, progressAt: this.#options.clock.monotonic() }
+    for (const { feed } of ranges) this.#fetching.set(feed, session.link.id)
+    this.#send(session, { type: 'want', request: this.#requests, ranges, bytesMax: wantBytes })
+  }
+
+  /** Ends the want under way on a session: its feeds may be asked of others. */
+  #release(session: Session): void {
+    if (session.want === null) return
+    for (const { feed } of session.want.ranges) this.#fetching.delete(feed)
+    session.want = null
+  }
+
+  #chunk(session: Session, bytes: Uint8Array): void {
+    const { clock, engine } = this.#options
+    const chunk = decodeChunk(bytes)
+    if (!chunk.ok) return this.#drop(session, chunk.reason)
+    const { want } = session
+    // What was not asked for is not taken.
+    if (want === null || chunk.value.request !== want.request) return
+    want.progressAt = clock.monotonic()
+    const envelopes = this.#authentic(chunk.value.envelopes)
+    engine.offer(envelopes)
+    if (!chunk.value.last) return
+    this.#release(session)
+    if (envelopes.length === 0) {
+      // An answer without anything that could be used: until it tells its frontier anew, this peer is not asked for these again.
+      for (const { feed } of want.ranges) session.lacking.delete(feed)
+    }
+    this.#plan()
+  }
+
+  /** The envelopes that are proven to be their authors': each feed's run is linked by hash and ends in a valid signature. */
+  #authentic(envelopes: readonly Envelope[]): readonly Envelope[] {
+    const runs = new Map<FeedId, Envelope[]>()
+    for (const envelope of envelopes) {
+      const run = runs.get(envelope.header.feed)
+      if (run === undefined) runs.set(envelope.header.feed, [envelope])
+      else run.push(envelope)
+    }
+    const proven = new Set<Envelope>()
+    for (const run of runs.values()) {
+      const key = this.#keyOf(run[0] as Envelope)
+      if (key === undefined || (run[0] as Envelope).header.agent !== this.#options.identity.agent) continue
+      let end = run.length - 1
+      while (end >= 0 && !isSignedBy(run[end] as Envelope, key)) end -= 1
+      for (let index = end; index >= 0; index -= 1) {
+        if (index < end && (run[index + 1] as Envelope).header.previous !== (run[index] as Envelope).hash) break
+        proven.add(run[index] as Envelope)
+      }
+    }
+    return envelopes.filter((envelope) => proven.has(envelope))
+  }
+
+  /** The key that must have signed a feed; undefined where its author is not known as a member. */
+  #keyOf(envelope: Envelope): PublicKey | undefined {
+    const { engine } = this.#options
+    const { header } = envelope
+    const known = engine.ledger.feed(header.feed)
+    if (known !== undefined) return known.key
+    if (header.opening === null) return engine.openingKey(header.feed)
+    return engine.members.memberByKey(header.opening.key)?.instance === header.opening.instance ? header.opening.key : undefined
+  }
+
+  #want(session: Session, request: number, ranges: readonly FeedRange[], bytesMax: number): void {
+    if (!session.ready) return
+    const durable = this.#options.engine.frontier()
+    const known = ranges.filter((range) => durable.has(range.feed))
+    session.serving = new Serving(this.#options.engine.store, request, known, Math.min(bytesMax, wantBytes))
+    session.servingPaused = false
+    this.#serve(session)
+  }
+
+  /** Sends the next chunk, then yields to the loop: an answer is many milliseconds of work in all. */
+  #serve(session: Session): void {
+    const { clock, transport } = this.#options
+    const { serving } = session
+    if (serving === null || session.servingPaused || !this.#sessions.has(session.link.id)) return
+    const { frame, last } = serving.next()
+    if (last) session.serving = null
+    const writable = transport.send(session.link.id, 'bulk', frame)
+    if (last) return
+    if (writable) clock.after(0, () => this.#serve(session))
+    else session.servingPaused = true
+  }
+
+  // Liveness
+
+  #pingDelay(): number {
+    return pingMs * (0.9 + 0.2 * this.#options.random.unit())
+  }
+
+  #pingAll(): void {
+    const { clock, engine, random, transport } = this.#options
+    const now = clock.monotonic()
+    for (const session of [...this.#sessions.values()]) {
+      if (now - session.heardAt > silenceMsMax) {
+        transport.close(session.link.id, 'silent')
+        continue
+      }
+      if (session.want !== null && now - session.want.progressAt > stallMsMax) {
+        transport.close(session.link.id, 'stalled')
+        continue
+      }
+      if (!session.ready || !session.controlWritable) continue
+      session.ping = { nonce: Math.floor(random.unit() * 2 ** 32), at: now }
+      this.#send(session, { type: 'ping', nonce: session.ping.nonce, now: this.#now(), frontier: this.#frontierHash() })
+    }
+    this.#plan()
+    engine.idle()
+    this.#cancelPing = clock.after(this.#pingDelay(), () => this.#pingAll())
+  }
+
+  #pong(session: Session, message: Extract<ControlMessage, { type: 'pong' }>): void {
+    if (session.ping?.nonce === message.nonce) {
+      session.roundTripMilliseconds = this.#options.clock.monotonic() - session.ping.at
+      session.clockAheadMilliseconds = message.now - (this.#now() - session.roundTripMilliseconds / 2)
+      session.ping = null
+    }
+    this.#compare(session, message.frontier)
+  }
+
+  // Two processes with one key
+
+  /** Two links to one process: one is enough. Two processes behind one key: ask both for a fresh proof that they live. */
+  #compareBoots(session: Session): void {
+    const { identity, random, transport } = this.#options
+    for (const other of this.#sessions.values()) {
+      if (other === session || other.link.key !== session.link.key || other.boot === null) continue
+      if (other.boot === session.boot) {
+        const ownDials = identity.key.publicKey < session.link.key ? 'outbound' : 'inbound'
+        const surplus = session.link.direction === ownDials && other.link.direction !== ownDials ? other : session
+        transport.close(surplus.link.id, 'one link is enough')
+        if (surplus === session) return
+        continue
+      }
+      const nonce = random.bytes(16)
+      this.#probes.set(bytesToId(nonce), { key: session.link.key, nonce, proofs: new Map() })
+      if (this.#probes.size > 64) this.#probes.delete(this.#probes.keys().next().value as string)
+      for (const link of [session, other]) this.#send(link, { type: 'probe', nonce })
+    }
+  }
+
+  #probeAnswer(session: Session, proof: BootProof): void {
+    const probe = this.#probes.get(bytesToId(proof.nonce))
+    if (probe === undefined || probe.key !== session.link.key || bytesToId(proof.boot) !== session.boot) return
+    if (!isBootProofOf(proof, probe.key, this.#options.identity.agent)) return
+    probe.proofs.set(session.boot, proof)
+    const [first, second] = [...probe.proofs.values()]
+    if (first === undefined || second === undefined) return
+    this.#probes.delete(bytesToId(proof.nonce))
+    this.#reportTwin(session.member.instance, session.member.name, [first, second])
+    for (const other of this.#sessions.values()) {
+      if (other.link.key === probe.key) this.#send(other, { type: 'twin', proofs: [first, second] })
+    }
+  }
+
+  /** A peer has seen two processes with our key: both its proofs are signed by it, and one of them is not us. */
+  #twinNotice(proofs: readonly [BootProof, BootProof]): void {
+    const { identity } = this.#options
+    const { publicKey } = identity.key
+    if (!proofs.every((proof) => isBootProofOf(proof, publicKey, identity.agent))) return
+    const boots = proofs.map((proof) => bytesToId<string & { readonly boot: true }>(proof.boot))
+    const own = bytesToId<string & { readonly boot: true }>(this.boot)
+    if (!boots.includes(own) || boots.every((boot) => boot === own)) return
+    this.#reportTwin(identity.instance, null, proofs)
+  }
+
+  #reportTwin(instance: InstanceId, name: string | null, proofs: readonly [BootProof, BootProof]): void {
+    const { engine, logger } = this.#options
+    const boots = proofs.map((proof) => bytesToId<string & { readonly boot: true }>(proof.boot)).toSorted()
+    const who = name === null ? 'this instance' : `instance ${name}`
+    const detail = `two daemons run with the key of ${who} at once: its home was copied. Nothing is lost, but stop one of them (selfsame down)${name === null ? '' : ' on that machine'} and let the other machine join with a ticket of its own (selfsame invite, selfsame join)`
+    const id = `second-copy:${instance}:${hashToId<string & { readonly case: true }>('selfsame/twin/1', encode(boots)).slice(0, 16)}`
+    const proof = encode(proofs.map((item) => [item.nonce, item.boot, item.signature]))
+    if (engine.store.evidence().some((row) => row.id === id)) return
+    logger.warn({ instance }, detail)
+    engine
+      .put({ evidence: [{ id, kind: 'second-copy', at: this.#now(), detail, proof }] })
+      .catch((error: unknown) => logger.warn({ error: String(error) }, 'evidence was not stored'))
+  }
+
+  #send(session: Session, message: Exclude<ControlMessage, { type: 'unknown' }>): void {
+    if (!this.#options.transport.send(session.link.id, 'control', encodeControl(message))) session.controlWritable = false
+  }
+
+  #drop(session: Session, reason: string): void {
+    this.#options.logger.warn({ peer: session.member.name, reason }, 'a peer was hung up on')
+    this.#options.transport.close(session.link.id, reason)
+  }
+
+  #now(): number {
+    return Math.max(0, Math.floor(this.#options.clock.now()))
+  }
+}

@@ -1,0 +1,536 @@
+/**
+ * The writer: turns the requests of local clients into envelopes of this run. Requests that wait together share an
+ * envelope and its commit. It changes live documents and stages rows; nothing of it is true before the commit.
+ */
+import {
+  SelfsameError,
+  assert,
+  bodyBytesMax,
+  envelopeOperationsMax,
+  gossipBytesMax,
+  idToBytes,
+  segmentEntriesMax,
+  stampToMilliseconds,
+} from '../core/index.ts'
+import type { AgentId, DocumentId, EnvelopeHash, FeedId, HybridClock, InstanceId, Random, RecordHash, SigningKey, Stamp } from '../core/index.ts'
+import { canonicalJson, checkDocumentName, checkEntryContent, documentIdOf, entryIdOf, openSegmentWriter } from '../document/index.ts'
+import type { DocumentKind, Edit, EntryContent, Json, LiveKind, SegmentWriter } from '../document/index.ts'
+import {
+  bodyTypeUpdate,
+  clientIdOf,
+  encodeUpdateBody,
+  feedIdOf,
+  fingerprintOf,
+  formatVersion,
+  mainSpace,
+  operationIdOf,
+  referenceTo,
+  rulesVersion,
+  saltBytes,
+  sealEnvelope,
+} from '../feed/index.ts'
+import type { Body, Envelope, Header, Opening, OperationId, OperationMark, SegmentName, UpdateBody } from '../feed/index.ts'
+import type { Store } from '../storage/index.ts'
+import type { Ledger } from './ledger.ts'
+import type { Materialiser, OwnBody } from './materialiser.ts'
+
+/** One operation of a request. `operationId` names an entry of its own; else it is named by the request. */
+export type LocalOperation =
+  | { readonly type: 'edit'; readonly kind: LiveKind; readonly name: string; readonly edit: Edit }
+  | { readonly type: 'append'; readonly name: string; readonly entry: EntryContent; readonly operationId?: string | undefined }
+
+/** A request: all of its operations or none. */
+export interface LocalWrite {
+  readonly operations: readonly LocalOperation[]
+  readonly operationId?: string | undefined
+}
+
+export interface WriteOutcome {
+  /** Where it was written; null where nothing had to change. For a repeated request, where it was written first. */
+  readonly place: { readonly feed: FeedId; readonly sequence: number } | null
+  readonly stamp: Stamp
+  /** Every operation of the request had been applied before. */
+  readonly repeated: boolean
+  /** Ids of the log entries of the request, in its order. */
+  readonly entries: readonly string[]
+  readonly alreadyThere: number
+}
+
+/** A request with who waits for it. Settled by the engine once the commit is. */
+export interface PendingWrite {
+  readonly write: LocalWrite
+  resolve(outcome: WriteOutcome): void
+  reject(error: unknown): void
+}
+
+export interface Identity {
+  readonly agent: AgentId
+  readonly instance: InstanceId
+  readonly key: SigningKey
+}
+
+/** Bytes of content, by estimate, that requests may add to one shared envelope: what gossip carries, with room for framing. */
+const sharedBytesTarget = gossipBytesMax - (32 << 10)
+/** Bytes of content in one request: its body must stay within `bodyBytesMax` with framing. */
+const requestBytesMax = bodyBytesMax - (256 << 10)
+/** Documents that requests of one envelope may touch together; a single request may touch more. */
+const sharedDocumentsMax = 64
+const dayMilliseconds = 86_400_000
+/** The name of the meta row that holds the feed of the last run. */
+const lastRunName = 'run'
+
+interface Run {
+  readonly feed: FeedId
+  readonly client: number
+  /** Until the first envelope is built. */
+  opening: Opening | null
+  readonly previous: EnvelopeHash | null
+  readonly segments: Map<DocumentId, { readonly name: SegmentName; readonly writer: SegmentWriter }>
+}
+
+interface PlannedOperation {
+  readonly document: DocumentId
+  readonly operation: LocalOperation
+  readonly id: OperationId | null
+  readonly fingerprint: string
+}
+
+interface PlannedWrite {
+  readonly pending: PendingWrite
+  readonly operations: readonly PlannedOperation[]
+  readonly bytes: number
+}
+
+/** What was built: an envelope if anything had to be written, and the outcomes to tell once it is durable. */
+export interface BuiltWrites {
+  readonly envelope: Envelope | null
+  readonly settle: readonly (() => void)[]
+}
+
+/** A request that failed after it changed documents: the attempt starts anew without it. */
+class AbandonedAttempt extends Error {
+  readonly write: PlannedWrite
+
+  constructor(write: PlannedWrite, cause: unknown) {
+    super('a request failed half way', { cause })
+    this.write = write
+  }
+}
+
+export interface WriterOptions {
+  readonly identity: Identity
+  readonly store: Store
+  readonly ledger: Ledger
+  readonly materialiser: Materialiser
+  readonly hybridClock: HybridClock
+  readonly random: Random
+  readonly recordHeads: () => readonly RecordHash[]
+  readonly lineageOf: (instance: InstanceId) => InstanceId
+}
+
+export class Writer {
+  readonly #options: WriterOptions
+  #run: Run | null = null
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+  }
+
+  /** The feed of the run under way, null before its first write. */
+  get feed(): FeedId | null {
+    return this.#run?.feed ?? null
+  }
+
+  /** Ends the run: the next write opens a new feed. */
+  endRun(): void {
+    this.#run = null
+  }
+
+  /**
+   * Takes requests from the front of `queue` and builds one envelope of them. Requests that cannot be done are rejected
+   * at once and leave no trace. Leaves in the queue what did not fit.
+   */
+  build(queue: PendingWrite[]): BuiltWrites {
+    let writes = this.#take(queue)
+    while (writes.length > 0) {
+      const attempt = this.#attempt(writes)
+      if (attempt.type === 'built') return attempt.built
+      if (attempt.type === 'too-large' && writes.length > 1) {
+        queue.unshift(...writes.slice(1).map((write) => write.pending))
+        writes = writes.slice(0, 1)
+        continue
+      }
+      attempt.write.pending.reject(attempt.error)
+      writes = writes.filter((write) => write !== attempt.write)
+    }
+    return { envelope: null, settle: [] }
+  }
+
+  #take(queue: PendingWrite[]): PlannedWrite[] {
+    const taken: PlannedWrite[] = []
+    const documents = new Set<DocumentId>()
+    const ids = new Set<OperationId>()
+    let bytes = 0
+    let operations = 0
+    while (queue.length > 0) {
+      const pending = queue[0] as PendingWrite
+      let planned: PlannedWrite
+      try {
+        planned = this.#plan(pending)
+      } catch (error) {
+        queue.shift()
+        pending.reject(error)
+        continue
+      }
+      bytes += planned.bytes
+      operations += planned.operations.length
+      for (const { document } of planned.operations) documents.add(document)
+      const fits = bytes <= sharedBytesTarget && operations <= envelopeOperationsMax && documents.size <= sharedDocumentsMax
+      // A request that repeats an id of this envelope waits for its commit, then finds it.
+      const repeats = planned.operations.some(({ id }) => id !== null && ids.has(id))
+      if (taken.length > 0 && (!fits || repeats)) break
+      for (const { id } of planned.operations) if (id !== null) ids.add(id)
+      queue.shift()
+      taken.push(planned)
+    }
+    return taken
+  }
+
+  /** Checks what can be checked without the documents. Throws `SelfsameError`. */
+  #plan(pending: PendingWrite): PlannedWrite {
+    const { operations, operationId } = pending.write
+    let bytes = 0
+    const seen = new Set<string>()
+    const planned = operations.map((operation, index): PlannedOperation => {
+      const kind: DocumentKind = operation.type === 'append' ? 'log' : operation.kind
+      checkDocumentName(kind, operation.name)
+      if (operation.type === 'append') checkEntryContent(operation.entry)
+      bytes += contentBytes(operation)
+      const own = operation.type === 'append' ? operation.operationId : undefined
+      const idText = own ?? (operationId === undefined ? undefined : operations.length === 1 ? operationId : `${operationId}/${index}`)
+      if (idText !== undefined && seen.has(idText)) {
+        throw new SelfsameError('invalid-request', `the operation id ${JSON.stringify(idText)} stands twice in one request: give each operation its own`)
+      }
+      if (idText !== undefined) seen.add(idText)
+      return {
+        document: documentIdOf(mainSpace, kind, operation.name),
+        operation,
+        id: idText === undefined ? null : operationIdOf(idText),
+        fingerprint: idText === undefined ? '' : fingerprintOf(canonicalJson(requestToJson(kind, operation))),
+      }
+    })
+    if (bytes > requestBytesMax) throw new SelfsameError('too-large', `a request may hold ${requestBytesMax} bytes of content and this one has about ${bytes}: send it in parts`)
+    if (operations.length > envelopeOperationsMax) throw new SelfsameError('too-large', `a request may hold ${envelopeOperationsMax} operations: send it in parts`)
+    return { pending, operations: planned, bytes }
+  }
+
+  #attempt(
+    writes: readonly PlannedWrite[],
+  ): { readonly type: 'built'; readonly built: BuiltWrites } | { readonly type: 'failed' | 'too-large'; readonly write: PlannedWrite; readonly error: unknown } {
+    const { materialiser, hybridClock } = this.#options
+    const stamp = hybridClock.next()
+    const run = (this.#run ??= this.#openRun())
+    const draft = new Draft(stamp)
+    const edited = new Map<DocumentId, LiveKind>()
+    for (const write of writes) {
+      for (const { document, operation } of write.operations) if (operation.type === 'edit') edited.set(document, operation.kind)
+    }
+    try {
+      this.#editAll([...edited], run.client, stamp, draft, (apply) => {
+        for (const write of writes) this.#applyWrite(write, apply, draft)
+      })
+    } catch (error) {
+      materialiser.discard(edited.keys())
+      if (!(error instanceof AbandonedAttempt)) throw error
+      return { type: 'failed', write: error.write, error: error.cause }
+    }
+    for (const update of draft.updates.values()) {
+      if (update.length <= requestBytesMax) continue
+      materialiser.discard(edited.keys())
+      const error = new SelfsameError('too-large', `the change makes an update of ${update.length} bytes and ${requestBytesMax} is the limit: change less at a time`)
+      return { type: 'too-large', write: writes[0] as PlannedWrite, error }
+    }
+    return { type: 'built', built: this.#seal(run, draft) }
+  }
+
+  /** Opens one transaction on each document, nested, runs `body` inside, and puts the updates into the draft. */
+  #editAll(
+    documents: readonly (readonly [DocumentId, LiveKind])[],
+    client: number,
+    stamp: Stamp,
+    draft: Draft,
+    body: (apply: ReadonlyMap<DocumentId, (edit: Edit) => void>) => void,
+  ): void {
+    const { materialiser, store } = this.#options
+    const appliers = new Map<DocumentId, (edit: Edit) => void>()
+    const enter = (index: number): void => {
+      const next = documents[index]
+      if (next === undefined) {
+        body(appliers)
+        return
+      }
+      const [document, kind] = next
+      const context = { client, stamp, textVersion: (version: string) => store.textVersion(document, version) }
+      const update = materialiser.live(document, kind).edit(context, (apply) => {
+        appliers.set(document, apply)
+        enter(index + 1)
+      })
+      if (update !== null) draft.updates.set(document, update)
+    }
+    enter(0)
+  }
+
+  #applyWrite(write: PlannedWrite, apply: ReadonlyMap<DocumentId, (edit: Edit) => void>, draft: Draft): void {
+    const { identity, lineageOf, materialiser } = this.#options
+    const lineage = lineageOf(identity.instance)
+    const fresh: PlannedOperation[] = []
+    /** Per log entry of the request: its id where it was there before, else its place among the fresh appends. */
+    const entries: (number | string)[] = []
+    let appends = 0
+    let changed = false
+    let first: { readonly feed: FeedId; readonly sequence: number } | null = null
+    try {
+      for (const planned of write.operations) {
+        const { document, operation, id, fingerprint } = planned
+        const known = id === null ? undefined : materialiser.operation(lineage, id)
+        if (known !== undefined) {
+          if (known.fingerprint !== fingerprint) throw new SelfsameError('operation-mismatch', 'this operation id was used for another request: use a new one')
+          first ??= { feed: known.feed, sequence: known.sequence }
+          if (known.entry !== null) entries.push(known.entry)
+          continue
+        }
+        if (operation.type === 'edit') {
+          ;(apply.get(document) as (edit: Edit) => void)(operation.edit)
+          changed = true
+        } else {
+          entries.push(appends)
+          appends += 1
+        }
+        fresh.push(planned)
+      }
+    } catch (error) {
+      if (changed || !(error instanceof SelfsameError)) throw new AbandonedAttempt(write, error)
+      write.pending.reject(error)
+      return
+    }
+    draft.add(write.pending, fresh, entries, write.operations.length - fresh.length, first)
+  }
+
+  #seal(run: Run, draft: Draft): BuiltWrites {
+    const { identity, ledger, materialiser, random, recordHeads } = this.#options
+    const day = Math.floor(stampToMilliseconds(draft.stamp) / dayMilliseconds)
+    const own: OwnBody[] = []
+    for (const [document, { kind, name, keys, marks }] of draft.edits) {
+      const update = draft.updates.get(document)
+      if (update === undefined && marks.length === 0) continue
+      const body: UpdateBody = { kind, name, segment: null, update: update ?? new Uint8Array(), operations: marks }
+      own.push({ document, body, entries: [], keys: update === undefined ? [] : [...keys] })
+    }
+    for (const [document, log] of draft.logs) own.push(...appendToSegments(run, document, log, day))
+    if (own.length === 0) return { envelope: null, settle: draft.settlements(null, []) }
+
+    const state = ledger.feed(run.feed)
+    const past = state === undefined ? ledger.pastAfter(run.previous) : ledger.pastAt(run.feed, state.applied)
+    const bodies: Body[] = own.map(({ body }) => ({ salt: random.bytes(saltBytes), bytes: encodeUpdateBody(body) }))
+    const header: Header = {
+      format: formatVersion,
+      rules: rulesVersion,
+      agent: identity.agent,
+      space: mainSpace,
+      feed: run.feed,
+      sequence: (state?.have ?? 0) + 1,
+      previous: state?.head ?? run.previous,
+      stamp: draft.stamp,
+      deps: ledger.newDeps(run.feed, past),
+      records: recordHeads(),
+      bodies: own.map(({ document }, index) => referenceTo(bodies[index] as Body, { type: bodyTypeUpdate, schema: 1, critical: true, document })),
+      opening: run.opening,
+    }
+    const envelope = sealEnvelope(header, bodies, identity.key)
+    assert(ledger.admit(envelope) === 'stored', 'the next envelope of the own run was not taken')
+    materialiser.recordOwn(envelope, own)
+    if (run.opening !== null) {
+      ledger.rows.meta.set(lastRunName, idToBytes(run.feed))
+      run.opening = null
+    }
+    return { envelope, settle: draft.settlements(envelope, own) }
+  }
+
+  #openRun(): Run {
+    const { identity, ledger, random, store } = this.#options
+    const last = store.meta(lastRunName)
+    const lastFeed = last === undefined ? undefined : (Buffer.from(last).toString('hex') as FeedId)
+    for (;;) {
+      const opening: Opening = { instance: identity.instance, key: identity.key.publicKey, nonce: random.bytes(16) }
+      const feed = feedIdOf(identity.agent, opening)
+      const client = clientIdOf(feed)
+      if (ledger.feedOfClient(client) !== undefined) continue
+      return { feed, client, opening, previous: lastFeed === undefined ? null : (ledger.feed(lastFeed)?.head ?? null), segments: new Map() }
+    }
+  }
+}
+
+interface DraftLog {
+  readonly name: string
+  readonly entries: EntryContent[]
+  /** By index among `entries`. */
+  readonly marks: Map<number, { readonly id: OperationId; readonly fingerprint: string }>
+}
+
+/** An envelope's content as it grows, and who waits for which part of it. */
+class Draft {
+  readonly stamp: Stamp
+  readonly updates = new Map<DocumentId, Uint8Array>()
+  readonly edits = new Map<DocumentId, { readonly kind: LiveKind; readonly name: string; readonly keys: Set<string>; readonly marks: OperationMark[] }>()
+  readonly logs = new Map<DocumentId, DraftLog>()
+  readonly #requests: {
+    readonly pending: PendingWrite
+    readonly entries: readonly (string | { readonly document: DocumentId; readonly index: number })[]
+    readonly fresh: number
+    readonly known: number
+    readonly first: { readonly feed: FeedId; readonly sequence: number } | null
+    readonly documents: ReadonlySet<DocumentId>
+  }[] = []
+
+  constructor(stamp: Stamp) {
+    this.stamp = stamp
+  }
+
+  /** `entries`: per log entry of the request its known id, or its place among the fresh appends. */
+  add(
+    pending: PendingWrite,
+    fresh: readonly PlannedOperation[],
+    entries: readonly (number | string)[],
+    known: number,
+    first: { readonly feed: FeedId; readonly sequence: number } | null,
+  ): void {
+    const places: { readonly document: DocumentId; readonly index: number }[] = []
+    for (const { document, operation, id, fingerprint } of fresh) {
+      if (operation.type === 'append') {
+        const log = getOrAdd(this.logs, document, () => ({ name: operation.name, entries: [], marks: new Map() }))
+        places.push({ document, index: log.entries.length })
+        if (id !== null) log.marks.set(log.entries.length, { id, fingerprint })
+        log.entries.push(operation.entry)
+      } else {
+        const edit = getOrAdd(this.edits, document, () => ({ kind: operation.kind, name: operation.name, keys: new Set<string>(), marks: [] }))
+        for (const key of keysOf(operation.edit)) edit.keys.add(key)
+        if (id !== null) edit.marks.push({ id, fingerprint, index: 0 })
+      }
+    }
+    this.#requests.push({
+      pending,
+      entries: entries.map((entry) => (typeof entry === 'string' ? entry : (places[entry] as { document: DocumentId; index: number }))),
+      fresh: fresh.length,
+      known,
+      first,
+      documents: new Set(fresh.map(({ document }) => document)),
+    })
+  }
+
+  /** What to tell each request once the envelope is durable. */
+  settlements(envelope: Envelope | null, own: readonly OwnBody[]): (() => void)[] {
+    const firstEntries = new Map<DocumentId, number>()
+    const written = new Set<DocumentId>()
+    let count = 0
+    for (const { document, entries } of own) {
+      if (!firstEntries.has(document)) firstEntries.set(document, count)
+      count += entries.length
+      written.add(document)
+    }
+    return this.#requests.map((request) => () => {
+      const fresh = envelope !== null && [...request.documents].some((document) => written.has(document))
+      request.pending.resolve({
+        place: fresh ? { feed: envelope.header.feed, sequence: envelope.header.sequence } : request.first,
+        stamp: this.stamp,
+        repeated: request.known > 0 && request.fresh === 0,
+        entries: request.entries.map((entry) => {
+          if (typeof entry === 'string') return entry
+          const { header } = envelope as Envelope
+          return entryIdOf(header.stamp, header.feed, header.sequence, (firstEntries.get(entry.document) as number) + entry.index)
+        }),
+        alreadyThere: request.known,
+      })
+    })
+  }
+}
+
+/** Appends to the log's open segment, and to new ones where it is full or of another day. */
+function appendToSegments(run: Run, document: DocumentId, log: DraftLog, day: number): OwnBody[] {
+  const bodies: OwnBody[] = []
+  let from = 0
+  while (from < log.entries.length) {
+    let segment = run.segments.get(document)
+    if (segment === undefined || segment.name.day !== day || segment.writer.entries === segmentEntriesMax) {
+      const number = segment?.name.day === day ? segment.name.number + 1 : 0
+      segment = { name: { day, number }, writer: openSegmentWriter(run.client) }
+      run.segments.set(document, segment)
+    }
+    const entries = log.entries.slice(from, from + segmentEntriesMax - segment.writer.entries)
+    const operations: OperationMark[] = []
+    for (const index of entries.keys()) {
+      const mark = log.marks.get(from + index)
+      if (mark !== undefined) operations.push({ ...mark, index })
+    }
+    const body: UpdateBody = { kind: 'log', name: log.name, segment: segment.name, update: segment.writer.append(entries), operations }
+    bodies.push({ document, body, entries, keys: [] })
+    from += entries.length
+  }
+  return bodies
+}
+
+function keysOf(edit: Edit): readonly string[] {
+  switch (edit.type) {
+    case 'counter.add':
+    case 'register.set':
+    case 'register.delete':
+      return [edit.key]
+    case 'set.add':
+    case 'set.remove':
+      return [edit.member]
+    default:
+      return []
+  }
+}
+
+/** Bytes of an operation's content, by estimate: exact for text, generous for JSON. */
+function contentBytes(operation: LocalOperation): number {
+  const overhead = 64 + operation.name.length
+  if (operation.type === 'append') {
+    const { text, data, kind, tags } = operation.entry
+    const tagBytes = (tags ?? []).reduce((sum, tag) => sum + Buffer.byteLength(tag) + 4, 0)
+    return overhead + Buffer.byteLength(text ?? '') + (data === undefined ? 0 : jsonBytes(data)) + tagBytes + Buffer.byteLength(kind ?? '')
+  }
+  const { edit } = operation
+  switch (edit.type) {
+    case 'text.put':
+      return overhead + Buffer.byteLength(edit.text)
+    case 'json.merge':
+      return overhead + jsonBytes(edit.patch)
+    case 'json.patch':
+      return overhead + jsonBytes(edit.patch as unknown as Json)
+    case 'register.set':
+      return overhead + Buffer.byteLength(edit.key) + jsonBytes(edit.value)
+    case 'set.add':
+    case 'set.remove':
+      return overhead + Buffer.byteLength(edit.member)
+    default:
+      return overhead + Buffer.byteLength(edit.key)
+  }
+}
+
+function jsonBytes(value: Json): number {
+  return Buffer.byteLength(JSON.stringify(value))
+}
+
+/** A request's operation as JSON, for its fingerprint: equal requests, equal text. */
+function requestToJson(kind: DocumentKind, operation: LocalOperation): Json {
+  if (operation.type === 'append') return { kind, name: operation.name, entry: operation.entry as unknown as Json }
+  const edit = operation.edit.type === 'counter.add' ? { ...operation.edit, amount: operation.edit.amount.toString() } : operation.edit
+  return { kind, name: operation.name, edit: edit as unknown as Json }
+}
+
+function getOrAdd<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  let value = map.get(key)
+  if (value === undefined) map.set(key, (value = make()))
+  return value
+}
