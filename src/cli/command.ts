@@ -5,6 +5,15 @@ import { countOf, durationToMilliseconds } from './arguments.ts'
 import { amountText, createOutput } from './output.ts'
 import type { Output, Streams } from './output.ts'
 
+/** What a call of the command line works with. */
+export interface Surroundings {
+  readonly streams: Streams
+  readonly connect: Connect
+  readonly version: string
+  /** Path of the daemon's program, for the commands that start one. */
+  readonly daemonProgram: string
+}
+
 interface CommonOptions {
   readonly home?: string
   readonly json?: boolean
@@ -18,6 +27,8 @@ export interface Context<Options> {
   readonly options: Options & CommonOptions
   readonly output: Output
   readonly streams: Streams
+  /** Path of the daemon's program. */
+  readonly daemonProgram: string
 }
 
 export interface AgentContext<Options> extends Context<Options> {
@@ -40,12 +51,12 @@ export interface Doors {
 /** What commander calls: with the arguments, the command's own options and the command. */
 type Action = (...given: unknown[]) => Promise<void>
 
-export function createDoors(program: Command, streams: Streams, connect: Connect): Doors {
+export function createDoors(program: Command, { streams, connect, daemonProgram }: Surroundings): Doors {
   function action<Options, Args extends readonly unknown[]>(run: (context: Context<Options>, ...args: Args) => Promise<void>): Action {
     return async (...given) => {
       const options = (given.at(-1) as Command).optsWithGlobals<Options & CommonOptions>()
       const output = createOutput(streams, { json: options.json === true, quiet: options.quiet === true })
-      await run({ home: options.home, options, output, streams }, ...(given.slice(0, -2) as unknown as Args))
+      await run({ home: options.home, options, output, streams, daemonProgram }, ...(given.slice(0, -2) as unknown as Args))
     }
   }
   function onAgent<Options, Args extends readonly unknown[]>(

@@ -9,7 +9,6 @@ import { existsSync, openSync, closeSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { errorTable, SelfsameError } from '../core/index.ts'
 import type { ErrorCode } from '../core/index.ts'
 
@@ -31,11 +30,8 @@ export interface AttendedDaemon {
   ended(): Promise<void>
 }
 
-const isSource = import.meta.url.endsWith('.ts')
-const program = fileURLToPath(new URL(isSource ? '../daemon/main.ts' : '../daemon/main.js', import.meta.url))
-
-/** Runs `init` or `join` to its end. `input` goes to its standard input. */
-export async function runProgram(args: readonly string[], input: string): Promise<Ready> {
+/** Runs the `init` or `join` of `program` to its end. `input` goes to its standard input. */
+export async function runProgram(program: string, args: readonly string[], input: string): Promise<Ready> {
   const child = spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
   // The child may end before it has read everything; why is told by its last words.
   child.stdin.on('error', () => {})
@@ -47,7 +43,7 @@ export async function runProgram(args: readonly string[], input: string): Promis
 }
 
 /** Starts a daemon whose log goes on to `log`, and waits until it is ready. */
-export async function startAttended(home: string, log: (line: string) => void): Promise<AttendedDaemon> {
+export async function startAttended(program: string, home: string, log: (line: string) => void): Promise<AttendedDaemon> {
   const child = spawn(process.execPath, [program, 'run', '--home', home], { stdio: ['ignore', 'pipe', 'pipe'] })
   const lastWords = listen(child.stderr, log)
   const ready = await readyLine(child, () => lastWords)
@@ -59,7 +55,7 @@ export async function startAttended(home: string, log: (line: string) => void): 
 }
 
 /** Starts a daemon that outlives this process, and waits until it is ready. */
-export async function startDetached(home: string): Promise<Ready> {
+export async function startDetached(program: string, home: string): Promise<Ready> {
   // A pipe would break with this process; a file keeps what a dying daemon says.
   const wordsPath = join(home, 'run', 'daemon.stderr')
   const words = existsSync(join(home, 'run')) ? openSync(wordsPath, 'w', 0o600) : null
@@ -95,13 +91,25 @@ async function readyLine(child: ChildProcess, lastWords: LastWords): Promise<Rea
   const said = new Promise<Ready | undefined>((resolve) => {
     if (child.stdout === null) return resolve(undefined)
     createInterface({ input: child.stdout })
-      .once('line', (line) => resolve(JSON.parse(line) as Ready))
+      .on('line', (line) => {
+        const told = readyOf(line)
+        if (told !== undefined) resolve(told)
+      })
       .once('close', () => resolve(undefined))
   })
   const ready = await said
   if (ready !== undefined) return ready
   await endOf(child, lastWords)
-  throw new SelfsameError('internal', 'the daemon ended without a word')
+  throw new SelfsameError('internal', 'the daemon ended before it was ready')
+}
+
+function readyOf(line: string): Ready | undefined {
+  try {
+    const told = JSON.parse(line) as Ready & { readonly ready?: unknown }
+    return told.ready === true ? told : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Waits for the end of a process; a failure becomes the error that it told of. */

@@ -27,8 +27,12 @@ export function addLifeCommands({ program, command, action, onAgent }: Doors): v
       collect,
     )
     .action(
-      action(async ({ home, options, output }: Context<InitOptions>) => {
-        const ready = await runProgram(['init', '--home', homePathOf(home), '--agent', options.agent, ...placeArgs(options)], '')
+      action(async ({ daemonProgram, home, options, output }: Context<InitOptions>) => {
+        const ready = await runProgram(
+          daemonProgram,
+          ['init', '--home', homePathOf(home), '--agent', options.agent, ...placeArgs(options)],
+          '',
+        )
         await output.answer(ready, `${ready.agent.name} begins here, as ${ready.instance.name}, in ${ready.home}`)
         output.remark(`start it: selfsame up${homeHint(home)}`)
       }),
@@ -44,12 +48,12 @@ export function addLifeCommands({ program, command, action, onAgent }: Doors): v
       collect,
     )
     .action(
-      action(async ({ home, options, output, streams }: Context<JoinOptions>, given: string | undefined) => {
+      action(async ({ daemonProgram, home, options, output, streams }: Context<JoinOptions>, given: string | undefined) => {
         if ((given ?? '-') === '-' && streams.stdin.isTTY === true) output.remark('paste the ticket, then press Enter and Ctrl-D')
         const ticket = (given === undefined || given === '-' ? await textOf('-', streams.stdin) : given).trim()
         if (ticket === '')
           throw new SelfsameError('ticket-invalid', "there is no ticket: get one with 'selfsame invite' on another instance")
-        const ready = await runProgram(['join', '--home', homePathOf(home), ...placeArgs(options)], `${ticket}\n`)
+        const ready = await runProgram(daemonProgram, ['join', '--home', homePathOf(home), ...placeArgs(options)], `${ticket}\n`)
         await output.answer(ready, `joined ${ready.agent.name}, as ${ready.instance.name}, in ${ready.home}`)
         output.remark(`start it: selfsame up${homeHint(home)}`)
       }),
@@ -100,13 +104,13 @@ function upText(ready: Ready): string {
   return [head, ...(ready.addresses ?? []).map((address) => `  ${address}`)].join('\n')
 }
 
-async function upDetached({ output }: Context<unknown>, home: string): Promise<void> {
-  const ready = await startDetached(home)
+async function upDetached({ daemonProgram, output }: Context<unknown>, home: string): Promise<void> {
+  const ready = await startDetached(daemonProgram, home)
   await output.answer(ready, upText(ready))
 }
 
-async function upAttended({ output, streams }: Context<unknown>, home: string): Promise<void> {
-  const daemon = await startAttended(home, (line) => streams.stderr.write(`${line}\n`))
+async function upAttended({ daemonProgram, output, streams }: Context<unknown>, home: string): Promise<void> {
+  const daemon = await startAttended(daemonProgram, home, (line) => streams.stderr.write(`${line}\n`))
   // A terminal interrupts both processes by itself, and the daemon then stops; only the other signals have to be passed on.
   const ignore = (): void => {}
   const pass = (): void => daemon.stop('SIGTERM')

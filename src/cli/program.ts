@@ -1,9 +1,9 @@
 /** The command line as a whole: which commands there are, and how any call of it ends. */
 import { Command, CommanderError } from 'commander'
-import type { Connect } from '../api/index.ts'
 import { AssertionFailure, errorTable, exitCodeOfBug, SelfsameError } from '../core/index.ts'
 import { addCounterCommands, addRegisterCommands, addSetCommands } from './cell-commands.ts'
 import { createDoors } from './command.ts'
+import type { Surroundings } from './command.ts'
 import { addJsonCommands, addTextCommands } from './content-commands.ts'
 import {
   addDocumentCommands,
@@ -16,17 +16,9 @@ import {
 import { addLifeCommands } from './life-commands.ts'
 import { addLogCommands } from './log-commands.ts'
 import { printable } from './output.ts'
-import type { Streams } from './output.ts'
 
 /** Exit code of a command line that cannot be understood (sysexits `EX_USAGE`). */
 const exitCodeOfUsage = errorTable['invalid-request'].exit
-
-/** What a call of the command line works with. */
-export interface Surroundings {
-  readonly streams: Streams
-  readonly connect: Connect
-  readonly version: string
-}
 
 /** Runs one call, without the program's own name, and answers its exit code. Never rejects. */
 export async function runCommandLine(args: readonly string[], surroundings: Surroundings): Promise<number> {
@@ -43,7 +35,8 @@ export async function runCommandLine(args: readonly string[], surroundings: Surr
   }
 }
 
-export function createProgram({ streams, connect, version }: Surroundings): Command {
+export function createProgram(surroundings: Surroundings): Command {
+  const { streams, version } = surroundings
   const program = new Command('selfsame')
   program
     .description('One memory for an agent that runs as several instances: each keeps it, and they agree.')
@@ -59,7 +52,7 @@ export function createProgram({ streams, connect, version }: Surroundings): Comm
     })
     .showHelpAfterError("Try 'selfsame --help', or --help after any command.")
     .exitOverride()
-  const doors = createDoors(program, streams, connect)
+  const doors = createDoors(program, surroundings)
   program.commandsGroup('Life:')
   addLifeCommands(doors)
   addStatusCommand(doors)

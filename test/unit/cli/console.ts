@@ -29,7 +29,13 @@ class Gathering extends Writable {
   }
 }
 
-export function createConsole({ input = '', isTTY = false }: { readonly input?: string | Uint8Array; readonly isTTY?: boolean } = {}) {
+export interface RunOptions {
+  readonly input?: string | Uint8Array
+  readonly isTTY?: boolean
+  readonly daemonProgram?: string
+}
+
+export function createConsole({ input = '', isTTY = false }: RunOptions = {}) {
   const stdout = new Gathering(isTTY)
   const stderr = new Gathering(isTTY)
   const stdin = Object.assign(Readable.from(input.length === 0 ? [] : [Buffer.from(input)]).pipe(new PassThrough()), { isTTY })
@@ -38,9 +44,14 @@ export function createConsole({ input = '', isTTY = false }: { readonly input?: 
 }
 
 /** Runs one call of the command line to its end. */
-export async function run(args: readonly string[], connect: Connect, options: Parameters<typeof createConsole>[0] = {}): Promise<Said> {
+export async function run(args: readonly string[], connect: Connect, options: RunOptions = {}): Promise<Said> {
   const { streams, out, err } = createConsole(options)
-  const code = await runCommandLine(args, { streams, connect, version: '1.2.3' })
+  const code = await runCommandLine(args, {
+    streams,
+    connect,
+    version: '1.2.3',
+    daemonProgram: options.daemonProgram ?? '/no/such/program',
+  })
   return { code, out: out(), err: err() }
 }
 

@@ -20,7 +20,7 @@ function pathOf(command: Command): string {
   return command.parent === null || command.parent.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`
 }
 
-const commands = allCommands(createProgram({ ...createConsole(), connect: noDaemon, version: '1' }))
+const commands = allCommands(createProgram({ ...createConsole(), connect: noDaemon, version: '1', daemonProgram: '' }))
 
 describe('the command line', () => {
   test('has the commands that are promised', () => {
@@ -43,7 +43,7 @@ describe('the command line', () => {
     async (path, example) => {
       expect(example.startsWith(path)).toBe(true)
       const words = [...example.trim().matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, a, b, c]) => a ?? b ?? c ?? '')
-      const program = createProgram({ ...createConsole(), connect: noDaemon, version: '1' })
+      const program = createProgram({ ...createConsole(), connect: noDaemon, version: '1', daemonProgram: '' })
       for (const [, each] of allCommands(program)) each.action(() => {})
       await program.parseAsync(words, { from: 'user' })
       expect(program.args.slice(0, path.split(' ').length)).toEqual(path.split(' '))
