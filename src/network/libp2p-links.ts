@@ -60,12 +60,11 @@ export const deliver = queueMicrotask
 
 /** Closes in good order within a second, else at once. */
 export function hangUp(connection: Connection, clock: Clock): void {
+  if (connection.status !== 'open') return
   const deadline = new AbortController()
   const cancel = clock.after(closingMsMax, () => deadline.abort())
-  void connection
-    .close({ signal: deadline.signal })
-    .catch(() => connection.abort(new Error('the connection did not close in time')))
-    .finally(cancel)
+  connection.addEventListener('close', cancel)
+  connection.close({ signal: deadline.signal }).catch(() => connection.abort(new Error('the connection did not close in time')))
 }
 
 /** Where the other side of a connection is, as a multiaddr without its peer id. */
@@ -150,12 +149,12 @@ export function createLinks({ clock, handlers, opened, closed }: LinksOptions): 
     async open(connection) {
       const key = peerIdToKey(connection.remotePeer)
       assert(key !== undefined, 'the gate let a connection pass whose key is not Ed25519')
+      const { promise, resolve } = Promise.withResolvers<void>()
       const deadline = new AbortController()
       const cancel = clock.after(openingMsMax, () => {
         deadline.abort()
-        if (![...linksById.values()].some((link) => link.connection === connection)) hangUp(connection, clock)
+        resolve()
       })
-      const { promise, resolve } = Promise.withResolvers<void>()
       try {
         const [control, bulk] = await Promise.all([
           connection.newStream(protocolsByChannel.control, { signal: deadline.signal }),
@@ -164,9 +163,10 @@ export function createLinks({ clock, handlers, opened, closed }: LinksOptions): 
         establish(connection, key, { control, bulk }, resolve)
         await promise
       } catch {
-        hangUp(connection, clock)
+        // The other side refused, or was silent for too long.
       }
       cancel()
+      if (![...linksById.values()].some((link) => link.connection === connection)) hangUp(connection, clock)
     },
 
     accept(channel, stream, connection) {

@@ -10,22 +10,19 @@ import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import type { GossipSub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { Identify, IdentifyComponents } from '@libp2p/identify'
-import { start, stop } from '@libp2p/interface'
-import type { ComponentLogger, Connection, Logger as Libp2pLogger, PeerId, Stream } from '@libp2p/interface'
-import { mdns } from '@libp2p/mdns'
-import type { MulticastDNSComponents } from '@libp2p/mdns'
+import type { ComponentLogger, Connection, Logger as Libp2pLogger, PeerId } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { assert, gossipBytesMax, SelfsameError } from '../core/index.ts'
 import type { Clock, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import { addressReach, parseAddress } from './addresses.ts'
-import { createJoinLimiter, joinMsMax, joinRequestBytesMax, joinResponseBytesMax } from './join-limiter.ts'
 import { createDialer } from './libp2p-dialer.ts'
-import { openFrameStream } from './libp2p-frames.ts'
+import { startDiscovery } from './libp2p-discovery.ts'
 import { gossipService, resultsByVerdict, watchGossip } from './libp2p-gossip.ts'
+import { askToJoin, createJoinServer, joinProtocol } from './libp2p-join.ts'
 import { peerIdToKey } from './libp2p-keys.ts'
-import { connectionAddress, connectionHost, createLinks, deliver, hangUp, openingMsMax, protocolsByChannel } from './libp2p-links.ts'
+import { connectionAddress, createLinks, deliver, hangUp, openingMsMax, protocolsByChannel } from './libp2p-links.ts'
 import type { Channel, Transport, TransportHandlers } from './transport.ts'
 
 export interface Libp2pTransportOptions {
@@ -45,7 +42,6 @@ export interface Libp2pTransportOptions {
   readonly logger: Logger
 }
 
-const joinProtocol = '/selfsame/join/1'
 /** Connections at once, of members and strangers. */
 const connectionsMax = 300
 /** Handshakes under way at once: each is some kilobytes, and a stranger can hold one for `handshakeMsMax`. */
@@ -102,7 +98,6 @@ export function createLibp2pTransport(options: Libp2pTransportOptions): Transpor
 async function startNode(options: Libp2pTransportOptions, handlers: TransportHandlers): Promise<Node> {
   const { clock, random, logger, gossipTopic } = options
   const dialingKeys = new Set<PublicKey>()
-  const joins = createJoinLimiter(clock)
   let stopped = false
 
   const isMember = (peerId: PeerId): boolean => {
@@ -176,14 +171,15 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
 
   libp2p.addEventListener('connection:open', ({ detail: connection }) => {
     if (connection.direction === 'outbound') return
-    clock.after(openingMsMax, () => {
-      if (connection.status === 'open' && !links.all().some((link) => link.connection === connection)) hangUp(connection, clock)
+    const cancel = clock.after(openingMsMax, () => {
+      if (!links.all().some((link) => link.connection === connection)) hangUp(connection, clock)
     })
+    connection.addEventListener('close', cancel)
   })
   for (const [channel, protocol] of Object.entries(protocolsByChannel) as [Channel, string][]) {
     await libp2p.handle(protocol, (stream, connection) => links.accept(channel, stream, connection), { maxInboundStreams: 1 })
   }
-  await libp2p.handle(joinProtocol, serveJoin, { maxInboundStreams: 1 })
+  await libp2p.handle(joinProtocol, createJoinServer({ clock, handlers, joinOpen: options.joinOpen }), { maxInboundStreams: 1 })
 
   libp2p.services.gossip.topicValidators.set(gossipTopic, (peerId, message) => {
     const key = peerIdToKey(peerId)
@@ -192,38 +188,6 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     return new Promise((resolve) => deliver(() => resolve(resultsByVerdict[handlers.gossip(key, message.data)])))
   })
 
-  /** One request, one response, then the connection is of no more use. */
-  function serveJoin(stream: Stream, connection: Connection): void {
-    const key = peerIdToKey(connection.remotePeer)
-    const admitted = key !== undefined && (options.joinOpen() || handlers.mayConnect(key))
-    const leave = admitted ? joins.enter(connectionHost(connection)) : null
-    if (key === undefined || leave === null) return stream.abort(new Error('no join request is served now'))
-    let asked = false
-    const answer = (response: Uint8Array | null): void => {
-      cancel()
-      leave()
-      if (response === null) return stream.abort(new Error('the join request was refused'))
-      assert(
-        response.length <= joinResponseBytesMax,
-        `a join response of ${response.length} bytes is over the limit of ${joinResponseBytesMax}`,
-      )
-      frames.send(response)
-      void stream.close().catch(() => stream.abort(new Error('the answer did not leave in time')))
-    }
-    const cancel = clock.after(joinMsMax, () => answer(null))
-    const frames = openFrameStream(stream, joinRequestBytesMax, {
-      frame(request) {
-        if (asked) return
-        asked = true
-        deliver(() => void handlers.join(key, request).then(answer, () => answer(null)))
-      },
-      drained() {},
-      ended() {
-        if (!asked) answer(null)
-      },
-    })
-  }
-
   try {
     await libp2p.start()
   } catch (error) {
@@ -231,25 +195,18 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
   }
   libp2p.services.gossip.subscribe(gossipTopic)
   const endWatch = watchGossip({ clock, random, logger, connections: () => links.all().map((link) => link.connection), introduce })
-  const discovery = options.mdns ? await startDiscovery() : null
-
-  async function startDiscovery(): Promise<object> {
-    const discovery = mdns({ serviceTag: `_${options.serviceTag}._udp.local` })({
-      logger: libp2pLogger(logger),
-      // The one method that it uses. Beside libp2p and not in it, so that what anyone on the network announces is not stored.
-      addressManager: { getAddresses: () => libp2p.getMultiaddrs() } as MulticastDNSComponents['addressManager'],
-    })
-    discovery.addEventListener('peer', ({ detail: { id, multiaddrs } }) => {
-      const key = peerIdToKey(id)
-      if (key === undefined || (key !== options.key.publicKey && !handlers.mayConnect(key))) return
-      for (const announced of multiaddrs.slice(0, peerAddressesMax)) {
-        const address = parseAddress(announced.toString())?.toString()
-        if (address !== undefined && !addresses().includes(address)) found(key, address)
-      }
-    })
-    await start(discovery)
-    return discovery
-  }
+  const endDiscovery = options.mdns
+    ? await startDiscovery({
+        serviceTag: options.serviceTag,
+        logger: libp2pLogger(logger),
+        announced: () => libp2p.getMultiaddrs(),
+        found(peerId, address) {
+          const key = peerIdToKey(peerId)
+          const known = key === options.key.publicKey ? !addresses().includes(address) : isMember(peerId)
+          if (key !== undefined && known) found(key, address)
+        },
+      })
+    : null
 
   return {
     transport: {
@@ -282,13 +239,15 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
       async requestJoin(key, targets, request) {
         const { connection, answered } = await dialer.connect(libp2p, targets, (answering) => answering === key)
         const refused = (cause?: unknown): SelfsameError =>
-          new SelfsameError('join-refused', 'the other instance refused to let this one join: ask it for a new ticket', { cause })
+          new SelfsameError('join-refused', 'the other instance refused to let this one join: try again, or ask it for a new ticket', {
+            cause,
+          })
         if (connection === null) {
           if (answered) throw refused()
           throw new SelfsameError('network-failed', `no instance answers at ${targets.join(', ')}: check that it is running and reachable`)
         }
         try {
-          return await askToJoin(connection, request)
+          return await askToJoin(connection, request, clock)
         } catch (error) {
           throw refused(error)
         } finally {
@@ -302,24 +261,9 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
       endWatch()
       for (const link of links.all()) links.close(link.id, 'this side stopped')
       await Promise.resolve()
-      if (discovery !== null) await stop(discovery)
+      await endDiscovery?.()
       await libp2p.stop()
     },
-  }
-
-  async function askToJoin(connection: Connection, request: Uint8Array): Promise<Uint8Array> {
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    // Twice what the other side allows itself, for the way.
-    const cancel = clock.after(joinMsMax * 2, () => reject(new Error('the other instance did not answer in time')))
-    try {
-      const stream = await connection.newStream(joinProtocol)
-      openFrameStream(stream, joinResponseBytesMax, { frame: resolve, drained() {}, ended: (reason) => reject(new Error(reason)) }).send(
-        request,
-      )
-      return await promise
-    } finally {
-      cancel()
-    }
   }
 }
 
@@ -340,9 +284,10 @@ function forMembers<Components extends { readonly registrar: Registrar }>(
   return Object.create(components, { registrar: { value: guarded } }) as Components
 }
 
-/** What went wrong with listening, with the port and the next step. libp2p has it in the text of its error only. */
+/** What went wrong with listening, and the next step. libp2p has the cause of each address in the text of its error only. */
 function listenError(error: unknown): SelfsameError {
   const text = error instanceof Error ? error.message : String(error)
+  const [, address, reason] = /^\s*(\/\S+): (.*)$/m.exec(text) ?? []
   const [, port] = /EADDRINUSE[^\n]*:(\d+)/.exec(text) ?? []
   if (port !== undefined) {
     return new SelfsameError(
@@ -351,19 +296,24 @@ function listenError(error: unknown): SelfsameError {
       { cause: error },
     )
   }
-  return new SelfsameError('network-failed', `cannot listen: ${text.split('\n')[0]}: check the listen addresses in the configuration`, {
-    cause: error,
-  })
+  return new SelfsameError(
+    'network-failed',
+    `cannot listen on ${address ?? 'any address'}: ${reason ?? text}: check the listen addresses in the configuration`,
+    { cause: error },
+  )
 }
 
 /** libp2p tells every step of every stream: only its errors are worth a line, and only when debugging. */
 function libp2pLogger(logger: Logger): ComponentLogger {
-  const forComponent = (component: string): Libp2pLogger =>
-    Object.assign(() => {}, {
-      enabled: false,
-      trace() {},
-      error: (format: unknown, ...details: unknown[]) => logger.debug({ component, details: details.map(String) }, String(format)),
-      newScope: () => forComponent(component),
-    })
-  return { forComponent }
+  return {
+    forComponent(component) {
+      const log: Libp2pLogger = Object.assign(() => {}, {
+        enabled: false,
+        trace() {},
+        error: (format: unknown, ...details: unknown[]) => logger.debug({ component, details: details.map(String) }, String(format)),
+        newScope: () => log,
+      })
+      return log
+    },
+  }
 }

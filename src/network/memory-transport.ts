@@ -390,7 +390,8 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
       requestJoin(key, addresses, request) {
         const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
         const fail = (code: 'network-failed' | 'join-refused', message: string): void => reject(new SelfsameError(code, message))
-        const refuse = (): void => fail('join-refused', 'the other instance refused to let this one join: ask it for a new ticket')
+        const refuse = (): void =>
+          fail('join-refused', 'the other instance refused to let this one join: try again, or ask it for a new ticket')
         reach(
           node,
           addresses,

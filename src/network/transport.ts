@@ -47,7 +47,7 @@ export interface TransportHandlers {
   join(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null>
   /**
    * An address that answered or was announced for a key: for the address book. With this instance's own key it is the sign
-   * of a second daemon that has the same home.
+   * of a second daemon that has the same home. The same is told again and again.
    */
   addressFound(key: PublicKey, address: string): void
 }

@@ -320,6 +320,13 @@ describe('the libp2p transport', () => {
     expect(b.addresses()).toEqual([address])
   })
 
+  it('names the address that it cannot listen on', async () => {
+    await expect(create({ listen: () => ['/ip4/127.0.0.1/tcp/0', '/ip4/203.0.113.7/tcp/4100'] })).rejects.toMatchObject({
+      code: 'network-failed',
+      message: expect.stringMatching(/^cannot listen on \/ip4\/203\.0\.113\.7\/tcp\/4100: .*EADDRNOTAVAIL/) as string,
+    })
+  })
+
   it('listens on IPv6 too', async () => {
     const a = await create({ listen: () => ['/ip6/::1/tcp/0'] })
     const b = await create()
