@@ -5,12 +5,14 @@
  * another feed. The list's index methods are never used: they cost its length, and their search markers do not survive
  * items integrated directly. What is live is kept in an index by key instead.
  *
- * A feed's first item has no origin, so Yjs puts the feeds in order of client id. It walks the live cells of lower client
- * ids to get there, once per feed that writes; loading meets the highest client id first and walks nothing.
+ * A feed's first item has no origin, so Yjs keeps the feeds in order of client id, and it would walk every cell of the
+ * lower ones to place it (some 0.3 us each). That place is known here without a walk, and items are integrated at it, be
+ * they ours or a peer's. Loading goes through Yjs alone: it meets the highest client id first and walks nothing.
  */
 import * as Y from 'yjs'
 import { assert, cellKeyLengthMax, decode, encode, isText, ok, refuse, SelfsameError } from '../core/index.ts'
 import type { Encodable, Result } from '../core/index.ts'
+import { readUpdate } from './update-reader.ts'
 
 /** Name of the root list. */
 export const cellsRoot = 'cells'
@@ -42,6 +44,8 @@ export interface Cells<Value> {
   /** The keys with live cells, sorted by code units; only `key` where one is given. */
   keys(key?: string): readonly string[]
   write(transaction: Y.Transaction, changes: Iterable<CellChange<Value>>): void
+  /** Materialises an update that was found valid. */
+  materialise(transaction: Y.Transaction, update: Uint8Array): void
   /** Brings the index up to date with what a transaction changed. Returns the keys that lost or gained cells, sorted. */
   absorb(transaction: Y.Transaction): readonly string[]
 }
@@ -97,6 +101,21 @@ export function openCells<Value>(doc: Y.Doc, format: CellFormat<Value>): Cells<V
     return item.content instanceof Y.ContentBinary ? readCell(format, item.content.content) : undefined
   }
 
+  /** Adds a cell at the end of its feed's chain; a new chain begins after that of the next lower client id. */
+  function append(transaction: Y.Transaction, client: number, bytes: Uint8Array): void {
+    const { clients } = transaction.doc.store
+    const last = (clients.get(client)?.at(-1) ?? null) as Y.Item | null
+    let left = last
+    if (last === null) {
+      let before = -1
+      for (const other of clients.keys()) if (other < client && other > before) before = other
+      left = (clients.get(before)?.at(-1) ?? null) as Y.Item | null
+    }
+    const id = Y.createID(client, Y.getState(transaction.doc.store, client))
+    const right = left === null ? list._start : left.right
+    new Y.Item(id, left, last && last.lastId, right, null, list, null, new Y.ContentBinary(bytes)).integrate(transaction, 0)
+  }
+
   for (let item = list._start; item !== null; item = item.right) if (!item.deleted) index(item)
 
   return {
@@ -108,17 +127,27 @@ export function openCells<Value>(doc: Y.Doc, format: CellFormat<Value>): Cells<V
     },
 
     write(transaction, changes) {
-      const { store, clientID: client } = transaction.doc
       for (const { key, removed, added } of changes) {
         for (const { item } of removed) item.delete(transaction)
-        if (added === undefined) continue
-        const left = store.clients.get(client)?.at(-1) ?? null
-        assert(left === null || left instanceof Y.Item, 'the cells of a feed are items')
-        const content = new Y.ContentBinary(encodeCell(format, key, added))
-        new Y.Item(Y.createID(client, Y.getState(store, client)), left, left && left.lastId, null, null, list, null, content).integrate(
-          transaction,
-          0,
-        )
+        if (added !== undefined) append(transaction, transaction.doc.clientID, encodeCell(format, key, added))
+      }
+    },
+
+    materialise(transaction, update) {
+      const { store } = transaction.doc
+      const parts = readUpdate(update)
+      assert(parts.ok, 'only valid updates are materialised')
+      const { client, structs, deleted } = parts.value
+      for (const { clock, content } of structs) {
+        if (content.type === 'binary' && clock >= Y.getState(store, client)) append(transaction, client, content.bytes)
+      }
+      for (const { client, clock, length } of deleted) {
+        const structs = store.clients.get(client) ?? []
+        for (let at = Y.findIndexSS(structs, clock); at < structs.length; at++) {
+          const item = structs[at] as Y.Item
+          if (item.id.clock >= clock + length) break
+          item.delete(transaction)
+        }
       }
     },
 

@@ -11,15 +11,16 @@ import { jsonRoot } from './json.ts'
 import { isCanonicalJson, registerCell } from './register.ts'
 import { setCell } from './set.ts'
 import { textRoot } from './text.ts'
-import { readUpdate } from './update-reader.ts'
+import { readUpdateOfFeed } from './update-reader.ts'
 import type { StructId, UpdateParts } from './update-reader.ts'
 
 export const checkUpdate: CheckUpdate = (kind, update, context) => {
-  const parts = readUpdate(update, context.client, context.clock)
-  if (!parts.ok) return parts
+  const read = readUpdateOfFeed(update, context.client, context.clock)
+  if (!read.ok) return read
   const keys = new Set<string>()
-  const fault = faultOfReferences(parts.value, context) ?? rules[kind](parts.value, context, keys)
-  return fault === undefined ? ok({ clock: parts.value.clock, keys: [...keys] }) : refuse(fault)
+  const { clock, ...parts } = read.value
+  const fault = faultOfReferences(parts, clock, context) ?? rules[kind](parts, context, keys)
+  return fault === undefined ? ok({ clock, keys: [...keys] }) : refuse(fault)
 }
 
 /**
@@ -42,7 +43,7 @@ const rules: Record<LiveKind, Rule> = {
 }
 
 /** Every reference and deleted range lies in the declared past, or earlier in this same update. */
-function faultOfReferences({ structs, deleted, clock }: UpdateParts, context: UpdateContext): string | undefined {
+function faultOfReferences({ structs, deleted }: UpdateParts, clock: number, context: UpdateContext): string | undefined {
   for (const struct of structs) {
     const isKnown = (id: StructId) => id.clock < (id.client === context.client ? struct.clock : context.pastClock(id.client))
     const { origin, rightOrigin, parent } = struct

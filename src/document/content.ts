@@ -9,6 +9,8 @@ import type { DocumentValue, Edit, EditContext, Json, LiveKind } from './documen
 /** The content of one live document. */
 export interface Content {
   stage(context: EditContext): Stage
+  /** Materialises an update that was found valid. */
+  materialise(transaction: Transaction, update: Uint8Array): void
   /** Takes note of what a transaction changed, before Yjs drops what it deleted. Returns the keys that changed, where the kind has keys. */
   absorb(transaction: Transaction): readonly string[]
   /** Of one key where one is given and the kind has keys. */

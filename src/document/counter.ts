@@ -69,6 +69,7 @@ export const openCounter: OpenContent = (doc): Content => {
         },
       }
     },
+    materialise: (transaction, update) => cells.materialise(transaction, update),
     absorb: (transaction) => cells.absorb(transaction),
     value: (key) => ({ kind: 'counter', totals: new Map(cells.keys(key).map((each) => [each, sumOf(each)])) }),
     readable: () => cells.keys().map((key) => [key, sumOf(key).toString()]),

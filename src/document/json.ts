@@ -43,6 +43,7 @@ export const openJson: OpenContent = (doc): Content => {
         },
       }
     },
+    materialise: (transaction, update) => Y.applyUpdate(doc, update, transaction.origin),
     absorb({ local }) {
       // A local change was written from the plain value, which is already there.
       if (!local) value = mapToJson(root)

@@ -53,13 +53,13 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
     return doc.store.pendingStructs !== null || doc.store.pendingDs !== null
   }
 
-  /** Lets `run` make one transaction under a client id and returns its update. What fails on the way leaves the document unusable. */
-  function transact(client: number, run: () => void): Uint8Array | null {
+  /** Runs one transaction under a client id and returns its update. What fails on the way leaves the document unusable. */
+  function transact(client: number, body: (transaction: Y.Transaction) => void): Uint8Array | null {
     assert(!isSpoiled, 'the document was to be thrown away')
     isSpoiled = true
     update = null
     doc.clientID = client
-    run()
+    doc.transact(body, ours)
     doc.clientID = nobody
     isSpoiled = false
     return update
@@ -76,7 +76,7 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
         stage.apply(edit)
       })
       isOpen = false
-      const made = transact(context.client, () => doc.transact((transaction) => stage.write(transaction), ours))
+      const made = transact(context.client, (transaction) => stage.write(transaction))
       if (made === null) return null
       bytes += made.length
       if (made.length > updateBytesMax || structCount(made) > updateStructsMax) {
@@ -90,7 +90,7 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
     },
 
     apply(update) {
-      transact(nobody, () => Y.applyUpdate(doc, update, ours))
+      transact(nobody, (transaction) => content.materialise(transaction, update))
       assert(!hasPending(), 'an accepted update refers to something that is not here')
       bytes += update.length
       return changedKeys

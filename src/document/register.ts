@@ -65,6 +65,7 @@ export const openRegister: OpenContent = (doc): Content => {
         },
       }
     },
+    materialise: (transaction, update) => cells.materialise(transaction, update),
     absorb: (transaction) => cells.absorb(transaction),
     value: (key) => ({ kind: 'register', cells: new Map(cells.keys(key).map((each) => [each, ranked(each)])) }),
     readable: () => cells.keys().map((key) => [key, ranked(key).map(({ value, stamp, client }) => [value, stamp, client])]),

@@ -28,6 +28,7 @@ export const openSet: OpenContent = (doc): Content => {
         },
       }
     },
+    materialise: (transaction, update) => cells.materialise(transaction, update),
     absorb: (transaction) => cells.absorb(transaction),
     value: (key) => ({ kind: 'set', members: cells.keys(key) }),
     readable: () => cells.keys(),

@@ -13,37 +13,101 @@ export interface Hunk {
 
 /** Lines that may differ before everything between the first and the last of them counts as one change: up to 25 ms. */
 const lineEditsMax = 512
-/** Steps that all word diffs of one text may take together: up to 25 ms. Half of it for one region is the square of 512 edits. */
+/** Lines that may come or go among the changed ones before no changed line is looked for in its new form. */
+const alignEditsMax = 64
+/** Steps that all word diffs of one text may take together: up to 25 ms. One line alone may differ by the root of it. */
 const wordStepsMax = 512 * 512
 
-/** Words are the unit of merging: merging letters makes gibberish of two rewrites. In scripts without spaces each ideograph is one. */
-const wordPattern = /\p{Ideographic}|[[\p{L}\p{M}\p{N}_]--\p{Ideographic}]+|[^]/gv
 const linePattern = /[^\n]*\n|[^\n]+/g
+/** Words are the unit of merging: merging letters makes gibberish of two rewrites. In scripts without spaces each ideograph is one. */
+const tokenPattern = /\p{Ideographic}|[[\p{L}\p{M}\p{N}_]--\p{Ideographic}]+|[^]/gv
+const wordPattern = /\p{Ideographic}|[[\p{L}\p{M}\p{N}_]--\p{Ideographic}]+/gv
 
-/** What turns `from` into `to`: hunks in order, with something kept between each and the next. */
+/**
+ * What turns `from` into `to`: hunks in order that do not overlap. Lines are matched first; a line that has only changed
+ * is followed into its words, and one that is another line is replaced whole, so that its parts never mix with the old ones.
+ */
 export function diffText(from: string, to: string): readonly Hunk[] {
-  const changedLines = diffTokens(from.match(linePattern) ?? [], to.match(linePattern) ?? [], lineEditsMax)
-  const wordEditsMax = Math.floor(Math.sqrt(wordStepsMax / Math.max(changedLines.length, 1)))
-  return changedLines.flatMap(({ start, end, text }) => {
-    const before = from.slice(start, end)
-    const changedWords = diffTokens(before.match(wordPattern) ?? [], text.match(wordPattern) ?? [], wordEditsMax)
-    return changedWords.map((hunk) => ({ start: start + hunk.start, end: start + hunk.end, text: hunk.text }))
+  const changes = changedLines(from.match(linePattern) ?? [], to.match(linePattern) ?? [])
+  const wordEditsMax = Math.floor(Math.sqrt(wordStepsMax / Math.max(changes.length, 1)))
+  return changes.flatMap(({ start, before, after, isSameLine }) => {
+    if (!isSameLine) return [{ start, end: start + before.length, text: after }]
+    return diffTokens(start, before.match(tokenPattern) ?? [], after.match(tokenPattern) ?? [], wordEditsMax)
   })
 }
 
-/** Hunks between two lists of tokens, in offsets of the joined text. */
-function diffTokens(from: readonly string[], to: readonly string[], editsMax: number): readonly Hunk[] {
+interface LineChange {
+  /** Offset of `before` in the text. */
+  readonly start: number
+  readonly before: string
+  readonly after: string
+  /** Whether both are one line in two forms; otherwise whole lines went, came, or both. */
+  readonly isSameLine: boolean
+}
+
+function changedLines(from: readonly string[], to: readonly string[]): readonly LineChange[] {
+  const changes: LineChange[] = []
+  const offsetOf = createOffsets(from)
+  for (const region of diffLists(from, to, lineEditsMax)) {
+    const before = from.slice(region.start, region.end)
+    const after = to.slice(region.toStart, region.toEnd)
+    const take = (start: number, end: number, toStart: number, toEnd: number, isSameLine: boolean) => {
+      const offset = offsetOf(region.start + start)
+      changes.push({ start: offset, before: before.slice(start, end).join(''), after: after.slice(toStart, toEnd).join(''), isSameLine })
+    }
+    let position = 0
+    let toPosition = 0
+    const takePairsUpTo = (start: number) => {
+      for (; position < start; position++, toPosition++) take(position, position + 1, toPosition, toPosition + 1, true)
+    }
+    for (const { start, end, toStart, toEnd } of diffLists(before, after, alignEditsMax, isSameLine)) {
+      takePairsUpTo(start)
+      take(start, end, toStart, toEnd, false)
+      position = end
+      toPosition = toEnd
+    }
+    takePairsUpTo(before.length)
+  }
+  return changes
+}
+
+/** Whether a line may be another one changed: at least half of the words of each are in the other. */
+function isSameLine(a: string, b: string): boolean {
+  if (a === b) return true
+  const wordsOfA: readonly string[] = a.match(wordPattern) ?? []
+  const wordsOfB: readonly string[] = b.match(wordPattern) ?? []
+  const countMax = Math.max(wordsOfA.length, wordsOfB.length)
+  if (countMax === 0 || Math.min(wordsOfA.length, wordsOfB.length) * 2 < countMax) return false
+  const unmatched = new Map<string, number>()
+  for (const word of wordsOfA) unmatched.set(word, (unmatched.get(word) ?? 0) + 1)
+  let shared = 0
+  for (const word of wordsOfB) {
+    const left = unmatched.get(word) ?? 0
+    if (left === 0) continue
+    unmatched.set(word, left - 1)
+    shared++
+  }
+  return shared * 2 >= countMax
+}
+
+/** Hunks between two lists of tokens that stand at `start` of a text. */
+function diffTokens(start: number, from: readonly string[], to: readonly string[], editsMax: number): readonly Hunk[] {
+  const offsetOf = createOffsets(from)
+  return diffLists(from, to, editsMax).map((region) => ({
+    start: start + offsetOf(region.start),
+    end: start + offsetOf(region.end),
+    text: to.slice(region.toStart, region.toEnd).join(''),
+  }))
+}
+
+/** The offset at which each part begins in the joined text. To be asked in rising order. */
+function createOffsets(parts: readonly string[]): (index: number) => number {
   let counted = 0
   let offset = 0
-  const offsetOf = (index: number) => {
-    for (; counted < index; counted++) offset += (from[counted] as string).length
+  return (index) => {
+    for (; counted < index; counted++) offset += (parts[counted] as string).length
     return offset
   }
-  return diffLists(from, to, editsMax).map(({ start, end, toStart, toEnd }) => ({
-    start: offsetOf(start),
-    end: offsetOf(end),
-    text: to.slice(toStart, toEnd).join(''),
-  }))
 }
 
 /**

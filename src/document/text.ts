@@ -3,6 +3,7 @@
  * the two are merged, so that a stale write never overwrites what it did not see.
  */
 import { hash } from 'node:crypto'
+import * as Y from 'yjs'
 import { SelfsameError, textLengthMax } from '../core/index.ts'
 import { wrongEdit } from './content.ts'
 import type { Content, OpenContent } from './content.ts'
@@ -51,6 +52,7 @@ export const openText: OpenContent = (doc): Content => {
         return mergeText(basis, next, staged)
       }
     },
+    materialise: (transaction, update) => Y.applyUpdate(doc, update, transaction.origin),
     absorb() {
       text = root.toJSON()
       return []

@@ -45,22 +45,22 @@ export interface DeletedRange {
 }
 
 export interface UpdateParts {
+  /** Whose structs these are; 0, which no feed has, where there are none. */
+  readonly client: number
   readonly structs: readonly Struct[]
   /** Sorted as Yjs sorts them: greatest client first, within it by clock, with gaps between. */
   readonly deleted: readonly DeletedRange[]
-  /** The client's next clock after the update. */
-  readonly clock: number
 }
 
-/** Reads an update whose structs, if it has any, are all of `client` and begin at `clock`. */
-export function readUpdate(update: Uint8Array, client: number, clock: number): Result<UpdateParts> {
+/** Reads an update whose structs are all of one client and contiguous. */
+export function readUpdate(update: Uint8Array): Result<UpdateParts> {
   if (update.length > updateBytesMax) return refuse('the update is too large')
   try {
     const decoder = decoding.createDecoder(update)
-    const { structs, end } = readStructs(decoder, client, clock)
+    const { client, structs } = readStructs(decoder)
     const deleted = readDeleted(decoder)
     if (decoding.hasContent(decoder)) return refuse('bytes are left over after the update')
-    return ok({ structs, deleted, clock: end })
+    return ok({ client, structs, deleted })
   } catch (error) {
     return refuse(error instanceof Malformed ? error.message : `the update is not in the encoding of Yjs: ${String(error)}`)
   }
@@ -69,23 +69,34 @@ export function readUpdate(update: Uint8Array, client: number, clock: number): R
 /** Thrown and caught in this file alone. */
 class Malformed extends Error {}
 
-function readStructs(decoder: decoding.Decoder, client: number, clock: number): { structs: readonly Struct[]; end: number } {
+function readStructs(decoder: decoding.Decoder): { client: number; structs: readonly Struct[] } {
   const clients = readUint(decoder)
-  if (clients === 0) return { structs: [], end: clock }
+  if (clients === 0) return { client: 0, structs: [] }
   if (clients > 1) throw new Malformed('structs of more than one client')
   const count = readUint(decoder)
   if (count === 0) throw new Malformed('a client without structs')
   if (count > updateStructsMax) throw new Malformed('too many structs')
-  if (readUint(decoder) !== client) throw new Malformed('structs of another client than the feed')
-  if (readUint(decoder) !== clock) throw new Malformed('structs that do not begin at the next clock of the feed')
+  const client = readUint(decoder)
+  let clock = readUint(decoder)
   const structs: Struct[] = []
-  let end = clock
   for (let index = 0; index < count; index++) {
-    const struct = readStruct(decoder, end)
+    const struct = readStruct(decoder, clock)
     structs.push(struct)
-    end += struct.length
+    clock += struct.length
   }
-  return { structs, end }
+  return { client, structs }
+}
+
+/** Reads an update of the feed with this client id, whose next clock is `clock`. Returns the clock after it, too. */
+export function readUpdateOfFeed(update: Uint8Array, client: number, clock: number): Result<UpdateParts & { readonly clock: number }> {
+  const parts = readUpdate(update)
+  if (!parts.ok) return parts
+  const { structs } = parts.value
+  const last = structs.at(-1)
+  if (last === undefined) return ok({ ...parts.value, clock })
+  if (parts.value.client !== client) return refuse('structs of another client than the feed')
+  if (structs[0]?.clock !== clock) return refuse('structs that do not begin at the next clock of the feed')
+  return ok({ ...parts.value, clock: last.clock + last.length })
 }
 
 // The bits of a struct's first byte.
@@ -96,13 +107,15 @@ const originBit = 0b1000_0000
 
 function readStruct(decoder: decoding.Decoder, clock: number): Struct {
   const info = decoding.readUint8(decoder)
+  const readContent = contentReaders.get(info & contentBits)
+  if (readContent === undefined) throw new Malformed(`content of type ${info & contentBits} is not allowed`)
   const origin = (info & originBit) > 0 ? readId(decoder) : null
   const rightOrigin = (info & rightOriginBit) > 0 ? readId(decoder) : null
   const isKeyed = (info & keyBit) > 0
   const standsAlone = origin === null && rightOrigin === null
   const parent = standsAlone ? readParent(decoder) : null
   const key = standsAlone && isKeyed ? decoding.readVarString(decoder) : null
-  const content = readContent(decoder, info & contentBits)
+  const content = readContent(decoder)
   const length = lengthOf(content)
   if (length === 0) throw new Malformed('a struct without content')
   return { clock, length, origin, rightOrigin, parent, isKeyed, key, content }
@@ -119,26 +132,26 @@ function readParent(decoder: decoding.Decoder): string | StructId {
   }
 }
 
-function readContent(decoder: decoding.Decoder, type: number): StructContent {
-  switch (type) {
-    case 3:
-      return { type: 'binary', bytes: decoding.readVarUint8Array(decoder) }
-    case 4:
-      return { type: 'string', text: decoding.readVarString(decoder) }
-    case 7: {
+const contentReaders = new Map<number, (decoder: decoding.Decoder) => StructContent>([
+  [3, (decoder) => ({ type: 'binary', bytes: decoding.readVarUint8Array(decoder) })],
+  [4, (decoder) => ({ type: 'string', text: decoding.readVarString(decoder) })],
+  [
+    7,
+    (decoder) => {
       const container = readUint(decoder)
       if (container > 1) throw new Malformed('a container that is neither an array nor a map')
       return { type: 'container', container: container === 0 ? 'array' : 'map' }
-    }
-    case 8: {
+    },
+  ],
+  [
+    8,
+    (decoder) => {
       const values: Json[] = []
       for (let left = readUint(decoder); left > 0; left--) values.push(readJson(decoder, jsonDepthMax))
       return { type: 'any', values }
-    }
-    default:
-      throw new Malformed(`content of type ${type} is not allowed`)
-  }
-}
+    },
+  ],
+])
 
 function lengthOf(content: StructContent): number {
   if (content.type === 'any') return content.values.length
