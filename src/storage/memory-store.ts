@@ -29,14 +29,15 @@ import type {
 
 export interface MemoryStoreOptions {
   /**
-   * Calls `apply` when the batch reaches the disk, and settles when the writer is to hear of it. A rejection is passed on
-   * and leaves the store failed, unless it is a `CommitFailure` that rolled back. By default the batch is applied at once.
+   * Calls `apply` when the batch reaches the disk: from then on a `clone` has it. Settles when the writer hears of it: from
+   * then on reads see it. A rejection is passed on and leaves the store failed, unless it is a `CommitFailure` that rolled
+   * back, for which `apply` was not called. By default both happen at once.
    */
   readonly commitVia?: (apply: () => void) => Promise<void>
 }
 
 export interface MemoryStore extends Store {
-  /** An independent copy of what is applied, whatever became of this store: a backup, a copied home, a store opened again. */
+  /** An independent copy of what is on disk, whatever became of this store: a backup, a copied home, a store opened again. */
   clone(options?: MemoryStoreOptions): MemoryStore
 }
 
@@ -49,6 +50,8 @@ const applyAtOnce = async (apply: () => void): Promise<void> => apply()
 class TableStore implements MemoryStore {
   readonly #options: MemoryStoreOptions
   readonly #tables: Tables
+  /** On disk, not yet to be seen. */
+  #written: WriteBatch | undefined
   #state: 'open' | 'committing' | 'failed' | 'closed' = 'open'
 
   constructor(options: MemoryStoreOptions, tables: Tables) {
@@ -57,7 +60,9 @@ class TableStore implements MemoryStore {
   }
 
   clone(options: MemoryStoreOptions = this.#options): MemoryStore {
-    return new TableStore(options, cloneTables(this.#tables))
+    const tables = cloneTables(this.#tables)
+    if (this.#written !== undefined) applyBatch(this.#written, tables)
+    return new TableStore(options, tables)
   }
 
   async commit(batch: WriteBatch): Promise<void> {
@@ -65,7 +70,9 @@ class TableStore implements MemoryStore {
     assert(this.#state === 'open', 'a store takes one commit at a time')
     this.#state = 'committing'
     try {
-      await (this.#options.commitVia ?? applyAtOnce)(() => this.#apply(batch))
+      await (this.#options.commitVia ?? applyAtOnce)(() => this.#write(batch))
+      if (this.#written !== undefined) applyBatch(this.#written, this.#tables)
+      this.#written = undefined
       this.#state = 'open'
     } catch (error) {
       this.#state = error instanceof CommitFailure && error.outcome === 'rolled-back' ? 'open' : 'failed'
@@ -73,13 +80,14 @@ class TableStore implements MemoryStore {
     }
   }
 
-  #apply(batch: WriteBatch): void {
+  #write(batch: WriteBatch): void {
     const fault = faultOf(batch, this.#tables)
     if (fault !== undefined) throw new CommitFailure('unknown', `the commit broke an invariant: ${fault}`)
-    applyBatch(batch, this.#tables)
+    this.#written = batch
   }
 
   async close(): Promise<void> {
+    assert(this.#state !== 'committing', 'a store is closed after its last commit settled')
     this.#state = 'closed'
   }
 

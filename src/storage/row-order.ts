@@ -6,7 +6,7 @@ export function byText(a: string, b: string): number {
 }
 
 export function byKindAndName(a: DocumentRow, b: DocumentRow): number {
-  return byText(a.kind, b.kind) || byText(a.name, b.name)
+  return byText(a.kind, b.kind) || byText(a.name, b.name) || byText(a.document, b.document)
 }
 
 export function byTimeAndId(a: EntryCursor, b: EntryCursor): number {

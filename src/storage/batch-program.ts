@@ -1,0 +1,97 @@
+/** Which statements a batch is: the one place that knows how rows of the port become rows of the database. */
+import type { DocumentId, FeedId } from '../core/index.ts'
+import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
+import { statementIndex } from './sqlite-statements.ts'
+import { textVersionsMax } from './store.ts'
+import type { PositionRow, TouchRow, WriteBatch } from './store.ts'
+import { ProgramBuilder } from './writer-program.ts'
+
+const run = statementIndex
+
+/** The program that writes all of a batch, in a buffer that can be transferred. */
+export function batchToProgram(batch: WriteBatch): Uint8Array<ArrayBuffer> {
+  const program = new ProgramBuilder()
+  for (const [name, value] of batch.meta ?? []) {
+    if (value === null) program.text(name).run(run.deleteMeta)
+    else program.text(name).bytes(value).run(run.putMeta)
+  }
+  for (const row of batch.records ?? []) program.hex(row.hash).bytes(row.bytes).run(run.addRecord)
+  addEnvelopes(program, batch)
+  addIndexes(program, batch)
+  addDocuments(program, batch)
+  for (const row of batch.evidence ?? []) {
+    program.text(row.id).text(row.kind).number(row.at).text(row.detail).bytes(row.proof).run(run.addEvidence)
+  }
+  return program.finish()
+}
+
+function addEnvelopes(program: ProgramBuilder, batch: WriteBatch): void {
+  for (const row of batch.feeds ?? []) {
+    program.name('feed', row.feed).hex(row.instance).hex(row.key).hex(row.parent)
+    program.number(row.have).hex(row.head).hex(row.headStamp).number(row.applied).run(run.putFeed)
+  }
+  // Most envelopes are materialised by the commit that stores them: one insert then does for both.
+  const places = new Map<string, PositionRow>((batch.positions ?? []).map((row) => [row.feed + row.sequence, row]))
+  const placed = new Set<PositionRow | undefined>()
+  for (const row of batch.envelopes ?? []) {
+    const place = places.get(row.feed + row.sequence)
+    placed.add(place)
+    program.name('feed', row.feed).number(row.sequence).number(hash48Of(row.hash))
+    program
+      .number(place?.position ?? null)
+      .bytes(place?.changed ?? null)
+      .bytes(row.signature)
+      .bytes(row.headerBytes)
+      .run(run.addEnvelope)
+    for (const [index, body] of row.bodies.entries()) {
+      program.name('feed', row.feed).number(row.sequence).number(index)
+      program.number(hash48OfBody(body)).bytes(body.salt).bytes(body.bytes).run(run.addBody)
+    }
+  }
+  for (const row of batch.signatures ?? []) program.name('feed', row.feed).number(row.sequence).bytes(row.signature).run(run.sign)
+  for (const row of batch.positions ?? []) {
+    if (placed.has(row)) continue
+    program.name('feed', row.feed).number(row.sequence).number(row.position).bytes(row.changed).run(run.place)
+  }
+}
+
+function addIndexes(program: ProgramBuilder, batch: WriteBatch): void {
+  for (const row of batch.past ?? []) {
+    program.name('feed', row.feed).name('feed', row.other).number(row.sequence).number(row.otherSequence).run(run.putPast)
+  }
+  const heads = new Map<string, TouchRow>()
+  for (const row of batch.touches ?? []) {
+    program.name('document', row.document).number(row.position).run(run.addTouch)
+    const key = row.document + row.feed
+    if (row.sequence >= (heads.get(key)?.sequence ?? 0)) heads.set(key, row)
+  }
+  for (const row of heads.values()) {
+    program.name('document', row.document).name('feed', row.feed).number(row.sequence).hex(row.hash).run(run.raiseHead)
+  }
+  for (const row of batch.operations ?? []) {
+    program.name('lineage', row.lineage).hex(row.id).hex(row.fingerprint)
+    program.name('feed', row.feed).number(row.sequence).hex(row.entry).run(run.putOperation)
+  }
+}
+
+function addDocuments(program: ProgramBuilder, batch: WriteBatch): void {
+  for (const row of batch.documents ?? []) program.name('document', row.document).text(row.kind).text(row.name).run(run.putDocument)
+  for (const row of batch.clocks ?? []) inFeed(program, row).number(row.sequence).number(row.clock).run(run.putClock)
+  for (const row of batch.segments ?? []) {
+    inFeed(program, row).number(row.segment.day).number(row.segment.number).number(row.entries).number(row.sequence).run(run.putSegment)
+  }
+  for (const row of batch.entries ?? []) program.name('document', row.document).number(row.time).hex(row.id).run(run.addEntry)
+  for (const row of batch.entriesRemoved ?? []) program.name('document', row.document).number(row.time).hex(row.id).run(run.removeEntry)
+  for (const row of batch.snapshots ?? []) {
+    program.name('document', row.document).number(row.position).number(hash48OfState(row.state)).bytes(row.state).run(run.putSnapshot)
+  }
+  for (const row of batch.quarantine ?? []) inFeed(program, row).number(row.sequence).text(row.reason).run(run.lowerQuarantine)
+  for (const row of batch.textVersions ?? []) {
+    program.name('document', row.document).hex(row.version).number(row.position).text(row.content).run(run.putTextVersion)
+    program.name('document', row.document).number(textVersionsMax).run(run.dropTextVersions)
+  }
+}
+
+function inFeed(program: ProgramBuilder, row: { readonly document: DocumentId; readonly feed: FeedId }): ProgramBuilder {
+  return program.name('document', row.document).name('feed', row.feed)
+}

@@ -1,0 +1,72 @@
+/** The statements of the writer, in SQL. The main thread names them, the writer thread runs them. */
+
+interface Statement {
+  readonly sql: string
+  /** Whether it is a broken invariant when no row changes. */
+  readonly mustChange?: true
+}
+
+const table = {
+  putMeta: { sql: 'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value' },
+  deleteMeta: { sql: 'delete from meta where name = ?' },
+  addRecord: { sql: 'insert into record (hash, bytes) values (?, ?) on conflict do nothing' },
+  putFeed: {
+    sql: 'update feed set instance = ?2, key = ?3, parent = ?4, have = ?5, head = ?6, head_stamp = ?7, applied = ?8 where number = ?1',
+  },
+  addEnvelope: {
+    sql: 'insert into envelope (id, hash48, position, changed, signature, header) values ((?1 << 32) | ?2, ?3, ?4, ?5, ?6, ?7)',
+  },
+  addBody: { sql: 'insert into body (id, hash48, salt, bytes) values ((?1 << 40) | (?2 << 8) | ?3, ?4, ?5, ?6)' },
+  sign: { sql: 'update envelope set signature = ?3 where id = (?1 << 32) | ?2', mustChange: true },
+  place: { sql: 'update envelope set position = ?3, changed = ?4 where id = (?1 << 32) | ?2 and position is null', mustChange: true },
+  putPast: {
+    sql: `insert into past (feed, other, sequence, other_sequence) values (?, ?, ?, ?)
+      on conflict do update set other_sequence = excluded.other_sequence`,
+  },
+  putDocument: { sql: 'update document set kind = ?2, name = ?3 where number = ?1' },
+  addTouch: { sql: 'insert into touch (document, position) values (?, ?) on conflict do nothing' },
+  raiseHead: {
+    sql: `insert into document_head (document, feed, sequence, hash) values (?, ?, ?, ?)
+      on conflict do update set sequence = excluded.sequence, hash = excluded.hash where excluded.sequence >= sequence`,
+  },
+  putClock: {
+    sql: 'insert into clock (document, feed, sequence, clock) values (?, ?, ?, ?) on conflict do update set clock = excluded.clock',
+  },
+  putSegment: {
+    sql: `insert into segment (document, feed, day, number, entries, sequence) values (?, ?, ?, ?, ?, ?)
+      on conflict do update set entries = excluded.entries, sequence = excluded.sequence`,
+  },
+  addEntry: { sql: 'insert into entry (document, time, id) values (?, ?, ?) on conflict do nothing' },
+  removeEntry: { sql: 'delete from entry where document = ? and time = ? and id = ?' },
+  putOperation: {
+    sql: `insert into operation (lineage, id, fingerprint, feed, sequence, entry) values (?, ?, ?, ?, ?, ?)
+      on conflict do update set fingerprint = excluded.fingerprint, feed = excluded.feed, sequence = excluded.sequence, entry = excluded.entry`,
+  },
+  putSnapshot: { sql: 'insert or replace into snapshot (document, position, hash48, state) values (?, ?, ?, ?)' },
+  lowerQuarantine: {
+    sql: `insert into quarantine (document, feed, sequence, reason) values (?, ?, ?, ?)
+      on conflict do update set sequence = excluded.sequence, reason = excluded.reason where excluded.sequence < sequence`,
+  },
+  putTextVersion: {
+    sql: `insert into text_version (document, version, position, content) values (?, ?, ?, ?)
+      on conflict do update set position = excluded.position, content = excluded.content`,
+  },
+  dropTextVersions: {
+    sql: `delete from text_version where document = ?1 and version in
+      (select version from text_version where document = ?1 order by position desc, version desc limit -1 offset ?2)`,
+  },
+  addEvidence: { sql: 'insert into evidence (id, kind, at, detail, proof) values (?, ?, ?, ?, ?) on conflict do nothing' },
+} as const satisfies Record<string, Statement>
+
+export type StatementName = keyof typeof table
+
+/** The statements; a program names one by its place here. */
+export const statements: readonly (Statement & { readonly name: string })[] = Object.entries<Statement>(table).map(([name, statement]) => ({
+  name,
+  ...statement,
+}))
+
+/** The place of each statement in `statements`. */
+export const statementIndex = Object.fromEntries(Object.keys(table).map((name, index) => [name, index])) as Readonly<
+  Record<StatementName, number>
+>

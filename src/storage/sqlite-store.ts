@@ -1,0 +1,127 @@
+/**
+ * The store on disk: one SQLite file in WAL mode. Commits go as bytes to a writer thread, because an fsync takes
+ * milliseconds on a real disk; reads run here on a connection of their own.
+ *
+ * A commit is visible to other connections a moment before its promise resolves. So the reading connection is pinned
+ * to what it sees while a commit is under way. It is never pinned otherwise, nor when the writer copies the write-ahead
+ * log into the database: a pinned reader keeps the log from starting again at its beginning.
+ */
+import type { DatabaseSync } from 'node:sqlite'
+import { assert, SelfsameError } from '../core/index.ts'
+import type { Logger } from '../core/index.ts'
+import { batchToProgram } from './batch-program.ts'
+import { migrate } from './migrations.ts'
+import { damageAdvice, openForReading, openForWriting, toStorageError } from './sqlite-connection.ts'
+import { SqliteReads } from './sqlite-reads.ts'
+import { CommitFailure } from './store.ts'
+import type { Store, WriteBatch } from './store.ts'
+import { WriterLink } from './writer-link.ts'
+
+export interface SqliteStoreOptions {
+  /** The database file. Made where there is none; its directory exists. */
+  readonly path: string
+  readonly logger: Logger
+  /** Look through the whole file before using it. */
+  readonly checkFirst: boolean
+  /** Pages of 4 KiB beyond which the database does not grow: commits then fail as on a full disk. By default only the disk is the bound. */
+  readonly pagesMax?: number
+}
+
+/**
+ * Opens the store; nobody else may have it open (`lockHome`). Everything that was ever visible in it is on disk before
+ * this resolves, also where an earlier commit ended as `unknown`.
+ * Throws `SelfsameError`: `storage-version` for a newer schema, `storage-corrupt`, `storage-failed`.
+ */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const { path, logger, pagesMax = null } = options
+  try {
+    prepareFile(options)
+    const checkpointFailed = (reason: string): void =>
+      logger.warn({ reason }, 'the write-ahead log could not be copied into the database: it grows until it can')
+    const writer = await WriterLink.start({ path, pagesMax }, checkpointFailed)
+    return new SqliteStore(openForReading(path), writer, logger)
+  } catch (error) {
+    throw toStorageError(error)
+  }
+}
+
+function prepareFile({ path, logger, checkFirst }: SqliteStoreOptions): void {
+  const database = openForWriting(path)
+  try {
+    if (checkFirst) check(database)
+    const steps = migrate(database)
+    if (steps > 0) logger.info({ steps }, 'the database has the newest schema now')
+    const checkpoint = database.prepare('pragma wal_checkpoint(truncate)').get()
+    if (checkpoint?.busy !== 0) {
+      throw new SelfsameError('storage-failed', 'another process has the database open: close it and start the daemon again')
+    }
+  } finally {
+    database.close()
+  }
+}
+
+function check(database: DatabaseSync): void {
+  const faults = database.prepare('pragma quick_check(1)').all()
+  const fault = faults[0]?.quick_check
+  if (fault !== 'ok') throw new SelfsameError('storage-corrupt', `the database is damaged (${String(fault)}): ${damageAdvice}`)
+}
+
+class SqliteStore extends SqliteReads implements Store {
+  readonly #reader: DatabaseSync
+  readonly #writer: WriterLink
+  #state: 'open' | 'committing' | 'failed' | 'closed' = 'open'
+  #closing: Promise<void> | undefined
+
+  constructor(reader: DatabaseSync, writer: WriterLink, logger: Logger) {
+    super(reader, logger)
+    this.#reader = reader
+    this.#writer = writer
+  }
+
+  async commit(batch: WriteBatch): Promise<void> {
+    if (this.#state === 'failed' || this.#state === 'closed') {
+      throw new CommitFailure('unknown', 'the store is not open any more: open it again before anything else')
+    }
+    assert(this.#state === 'open', 'a store takes one commit at a time')
+    this.#state = 'committing'
+    try {
+      await this.#write(batchToProgram(batch))
+      this.#state = 'open'
+    } catch (error) {
+      if (error instanceof CommitFailure && error.outcome === 'rolled-back') {
+        this.#state = 'open'
+        throw error
+      }
+      this.#state = 'failed'
+      this.#reader.close()
+      await this.#writer.terminate()
+      if (error instanceof CommitFailure) throw error
+      throw new CommitFailure('unknown', 'the commit may or may not be on disk: open the store again', { cause: error })
+    }
+  }
+
+  async #write(program: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.#writer.checkpoint
+    this.queries.begin.first()
+    this.queries.pin.first()
+    const answer = await this.#writer.request(program)
+    this.queries.unpin.first()
+    if (answer.event === 'failed') throw new CommitFailure(answer.outcome, `the commit failed: ${answer.reason}`)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    assert(this.#state !== 'committing', 'a store is closed after its last commit settled')
+    const failed = this.#state === 'failed'
+    this.#state = 'closed'
+    if (failed) return
+    this.#reader.close()
+    await this.#writer.checkpoint
+    await this.#writer.request('close')
+    await this.#writer.ended
+  }
+}
