@@ -1,7 +1,7 @@
 /** Reads what is typed: durations, numbers, JSON, points in time. Each refusal is `invalid-request` and shows what would do. */
 import { readFileSync } from 'node:fs'
 import { SelfsameError } from '../core/index.ts'
-import type { Json } from '../api/index.ts'
+import type { Json } from '../api/client.ts'
 
 const unitMilliseconds: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 

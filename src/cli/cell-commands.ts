@@ -1,6 +1,6 @@
 /** The commands on counters, sets and registers: documents that are read and written by key. */
-import { bigintToInteger } from '../api/index.ts'
-import type { RegisterCell } from '../api/index.ts'
+import { bigintToInteger } from '../api/client.ts'
+import type { RegisterCell } from '../api/client.ts'
 import { amountOf, jsonOf, refusal } from './arguments.ts'
 import { addWriteOptions, answerReceipt, writeOptionsOf } from './command.ts'
 import type { AgentContext, Doors, WriteContext } from './command.ts'

@@ -1,6 +1,6 @@
 /** How every command is made: what all share (the home, JSON, quiet), how an action gets at the daemon, what a write says. */
 import type { Command } from 'commander'
-import type { Agent, Connect, Receipt, WriteOptions } from '../api/index.ts'
+import type { Agent, Connect, Receipt, WriteOptions } from '../api/client.ts'
 import { countOf, durationToMilliseconds } from './arguments.ts'
 import { amountText, createOutput } from './output.ts'
 import type { Output, Streams } from './output.ts'

@@ -1,5 +1,5 @@
 /** The commands on texts and json: documents that are read and written as a whole or by patch. */
-import type { JsonPatchOperation } from '../api/index.ts'
+import type { JsonPatchOperation } from '../api/client.ts'
 import { jsonOf, refusal, textOf } from './arguments.ts'
 import { addWriteOptions, answerReceipt, writeOptionsOf } from './command.ts'
 import type { AgentContext, Doors, WriteContext } from './command.ts'

@@ -1,5 +1,5 @@
 /** The commands on the group of instances: status, members, invites, presence, the network, what changes, and what all hold. */
-import type { Change, DocumentKind, InviteInput, Peer, Presence, Role, Status } from '../api/index.ts'
+import type { Change, DocumentKind, InviteInput, Peer, Presence, Role, Status } from '../api/client.ts'
 import { countOf, durationToMilliseconds, refusal } from './arguments.ts'
 import type { AgentContext, Doors } from './command.ts'
 import { entryText } from './log-commands.ts'

@@ -1,5 +1,5 @@
 /** The commands that make an instance and start and stop its daemon. */
-import { homePathOf } from '../api/index.ts'
+import { homePathOf } from '../api/client.ts'
 import { SelfsameError } from '../core/index.ts'
 import { durationToMilliseconds, refusal, textOf } from './arguments.ts'
 import { collect } from './command.ts'

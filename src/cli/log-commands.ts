@@ -1,5 +1,5 @@
 /** The commands on logs. */
-import type { LogEntry } from '../api/index.ts'
+import type { LogEntry } from '../api/client.ts'
 import { countOf, jsonOf, refusal, textOf, timeOf } from './arguments.ts'
 import { addWriteOptions, answerReceipt, collect, writeOptionsOf } from './command.ts'
 import type { AgentContext, Doors, WriteContext } from './command.ts'

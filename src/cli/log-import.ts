@@ -5,7 +5,7 @@
 import { createReadStream, statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { hashOf, hashToId, SelfsameError } from '../core/index.ts'
-import type { EntryInput, ImportProgress } from '../api/index.ts'
+import type { EntryInput, ImportProgress } from '../api/client.ts'
 import { refusal, unreadable } from './arguments.ts'
 import type { AgentContext } from './command.ts'
 import { amountText, spanOf } from './output.ts'
@@ -28,43 +28,68 @@ export async function importLog(
 ): Promise<void> {
   const readLine = lineReader(options)
   const source = file === '-' ? { stream: streams.stdin, bytes: undefined } : openFile(file)
-  const account = { bytesRead: 0, lines: 0 }
-  const began = Date.now()
   const identify = createLineIdentifier(name)
+  const blanks = createBlankCount()
+  const began = Date.now()
+  let bytesRead = 0
+  let entriesRead = 0
+  let fault: Error | undefined
 
   async function* entries(): AsyncGenerator<EntryInput> {
-    for await (const { text, bytes } of linesOf(source.stream)) {
-      account.bytesRead += bytes
-      account.lines += 1
-      if (text === '') continue
-      const { id, ...entry } = readLine(text, account.lines)
-      yield { ...entry, operationId: identify(text, id) }
+    let number = 0
+    try {
+      for await (const { text, bytes } of linesOf(source.stream)) {
+        bytesRead += bytes
+        number += 1
+        if (text === '') {
+          blanks.add(entriesRead)
+          continue
+        }
+        const { id, ...entry } = readLine(text, number)
+        entriesRead += 1
+        yield { ...entry, operationId: identify(text, id) }
+      }
+    } catch (error) {
+      // Ends what is sent instead of breaking it off, so that all that stands before the fault is imported.
+      fault = error as Error
     }
   }
 
-  const onProgress = (progress: ImportProgress): void => {
-    const seconds = (Date.now() - began) / 1_000
-    const rate = Math.round((progress.written + progress.alreadyThere) / Math.max(seconds, 0.001))
-    const share = source.bytes === undefined ? '' : `${Math.floor((100 * account.bytesRead) / Math.max(source.bytes, 1))}%, `
-    output.progress(`${amountText(progress.written, 'entry', 'entries')} written (${share}${rate.toLocaleString('en')} a second)`)
+  const onProgress = ({ written, alreadyThere }: ImportProgress): void => {
+    const rate = Math.round((written + alreadyThere) / Math.max((Date.now() - began) / 1_000, 0.001))
+    const share = source.bytes === undefined ? '' : `${Math.floor((100 * bytesRead) / Math.max(source.bytes, 1))}%, `
+    output.progress(`${amountText(written, 'entry', 'entries')} written (${share}${rate.toLocaleString('en')} a second)`)
   }
 
   try {
     const total = await agent.log(name).import(entries(), { onProgress })
-    output.progress('')
+    if (fault !== undefined) throw fault
     const known = total.alreadyThere === 0 ? '' : `, ${total.alreadyThere.toLocaleString('en')} were there`
-    await output.answer(
-      total,
-      `imported ${amountText(total.written, 'entry', 'entries')} into ${name}${known} (${spanOf((Date.now() - began) / 1_000)})`,
-    )
+    const account = `imported ${amountText(total.written, 'entry', 'entries')} into ${name}${known}`
+    output.progress('')
+    await output.answer(total, `${account} (${spanOf((Date.now() - began) / 1_000)})`)
   } catch (error) {
     output.progress('')
     if (!(error instanceof SelfsameError)) throw error
+    // The daemon counts the lines that it was sent, without the blank ones of the file.
+    const message =
+      error === fault
+        ? error.message
+        : error.message.replace(/^line (\d+)(?=: )/, (_, sent: string) => `line ${blanks.lineOf(Number(sent))}`)
     throw new SelfsameError(
       error.code,
-      `${error.message}\nWhat stands before it is imported. Run the same command again to go on: nothing is added twice.`,
+      `${message}\nWhat stands before it is imported. Run the same command again to go on: nothing is added twice.`,
       { cause: error },
     )
+  }
+}
+
+/** Keeps where a file has blank lines, to know the line of an entry by its number. */
+function createBlankCount(): { add(entriesBefore: number): void; lineOf(entry: number): number } {
+  const blanks: number[] = []
+  return {
+    add: (entriesBefore) => void blanks.push(entriesBefore),
+    lineOf: (entry) => entry + blanks.filter((entriesBefore) => entriesBefore < entry).length,
   }
 }
 

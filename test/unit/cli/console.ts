@@ -1,6 +1,6 @@
 /** A terminal of a test: what a command reads, and what it said. */
 import { PassThrough, Readable, Writable } from 'node:stream'
-import type { Connect } from '../../../src/api/index.ts'
+import type { Connect } from '../../../src/api/client.ts'
 import { runCommandLine } from '../../../src/cli/program.ts'
 import type { Streams } from '../../../src/cli/output.ts'
 

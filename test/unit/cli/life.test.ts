@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Connect } from '../../../src/api/index.ts'
+import type { Connect } from '../../../src/api/client.ts'
 import { noDaemon, run } from './console.ts'
 import type { RunOptions, Said } from './console.ts'
 

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Connect, EntryInput, ImportOptions } from '../../../src/api/index.ts'
+import type { Connect, EntryInput, ImportOptions } from '../../../src/api/client.ts'
+import { SelfsameError } from '../../../src/core/index.ts'
 import { createLineIdentifier, createTally, lineReader, linesOf } from '../../../src/cli/log-import.ts'
 import { run } from './console.ts'
 
@@ -96,6 +97,21 @@ describe('log import', () => {
     expect(err).toContain(words)
     expect(err).toContain('nothing is added twice')
     expect(log.texts()).toEqual(['a'])
+  })
+
+  test('names the line of the file where the daemon refuses an entry', async () => {
+    const connect: Connect = () =>
+      Promise.resolve({
+        log: () => ({
+          async import(entries: AsyncIterable<EntryInput>) {
+            for await (const entry of entries)
+              if (entry.text === 'b') throw new SelfsameError('too-large', 'line 2: the entry is too large')
+          },
+        }),
+        close: () => Promise.resolve(),
+      } as never)
+    const { code, err } = await run(['log', 'import', 'memory', '-'], connect, { input: '\n{"text":"a"}\n\n\n{"text":"b"}\n' })
+    expect([code, err.split('\n')[0]]).toEqual([65, 'selfsame: line 5: the entry is too large'])
   })
 
   test('refuses bytes that are no text', async () => {

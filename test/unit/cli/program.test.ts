@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
-import type { Connect } from '../../../src/api/index.ts'
+import type { Connect } from '../../../src/api/client.ts'
 import { errorTable, SelfsameError } from '../../../src/core/index.ts'
 import type { ErrorCode } from '../../../src/core/index.ts'
 import { createProgram } from '../../../src/cli/program.ts'
