@@ -5,6 +5,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import module from 'node:module'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
@@ -14,7 +15,12 @@ const exitUnavailable = 69
 const majorOf = (version) => Number(/\d+/.exec(version)?.[0] ?? 0)
 const fileOf = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
+// Compiling is most of what a short command does. The cache lies beside the code, so that whoever can change one can change the
+// other and nobody else; a daemon that is started from here finds it too. Where it cannot be written there is none.
+process.env.NODE_COMPILE_CACHE ??= fileOf('node_modules/.cache/selfsame')
+
 if (majorOf(process.versions.node) >= majorMin) {
+  module.enableCompileCache()
   const source = new URL('../src/cli/main.ts', import.meta.url)
   await import(existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
 } else {
