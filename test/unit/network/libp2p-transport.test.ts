@@ -273,6 +273,16 @@ describe('the libp2p transport', () => {
     await until(() => connection.status === 'closed')
   })
 
+  it('hangs up on a stranger at once while no invite is open', async () => {
+    const victim = await create({ clock: createVirtualClock() })
+    victim.admits = () => false
+    const peer = await rawPeer()
+    // The dial itself may succeed: the stranger learns that it was refused after its own part of the handshake.
+    await peer.dial(multiaddr(victim.transport.addresses()[0])).catch(() => {})
+    await until(() => peer.getConnections().length === 0)
+    expect(victim.trace).toEqual([])
+  })
+
   it('serves a stranger nothing but the join protocol while an invite is open, and not for long', async () => {
     const clock = createVirtualClock()
     const victim = await create({ clock, joinOpen: () => true })
