@@ -117,10 +117,6 @@ export class Reader {
     return { entries, next: after === undefined ? null : { time: after.time, id: after.id } }
   }
 
-  entryCount(name: string): number {
-    return this.#engine.store.entryCount(this.#idOf('log', name))
-  }
-
   provenance(entry: LogEntry): Provenance {
     const [stored] = this.#engine.store.envelopes(entry.feed, entry.sequence, entry.sequence, 1)
     const key = this.#engine.ledger.feed(entry.feed)?.key
@@ -135,6 +131,18 @@ export class Reader {
     const value = this.#engine.materialiser.live(document, kind).value()
     assert(value.kind === kind, 'a document reads as another kind')
     return value as Extract<DocumentValue, { kind: Kind }>
+  }
+
+  /** The instance that writes under a Yjs client id. */
+  authorOfClient(client: number): InstanceId {
+    const feed = this.#engine.ledger.feedOfClient(client)
+    assert(feed !== undefined, 'a cell of an unknown feed')
+    return this.#authorOf(feed)
+  }
+
+  /** Log entries shown in all logs. */
+  entryTotal(): number {
+    return this.documents().reduce((sum, { kind, document }) => sum + (kind === 'log' ? this.#engine.store.entryCount(document) : 0), 0)
   }
 
   /** Every document that something was written to, by kind and name. */

@@ -20,6 +20,10 @@ import type { Identity, LocalWrite, WriteOutcome } from './writer.ts'
 const idleMs = 1_000
 /** The name of the meta row that holds the invites of this instance. */
 const invitesName = 'invites'
+/** Addresses of copies of this home that are remembered. */
+const ownKeyAddressesMax = 16
+/** The name of the meta row that is there while a person wants to be offline. */
+const pausedName = 'network-paused'
 
 export interface ReplicaOptions {
   readonly openStore: () => Promise<Store>
@@ -79,6 +83,8 @@ export class Replica {
   readonly #waiters = new Set<Waiter>()
   readonly #keysByLink = new Map<number, PublicKey>()
   readonly #changeListeners = new Set<() => void>()
+  /** Addresses where something answered with our own key, and since when. */
+  readonly #ownKeySeen = new Map<string, number>()
   #network: 'stopped' | 'running' = 'stopped'
   /** Joins are judged one after the other: each verdict holds only for the table that the one before left. */
   #joins: Promise<unknown> = Promise.resolve()
@@ -168,8 +174,30 @@ export class Replica {
     return this.#engine.waitingFeeds
   }
 
+  /** Where a daemon with our own key was found, and when: a copy of this home runs there. */
+  get ownKeySeen(): ReadonlyMap<string, number> {
+    return this.#ownKeySeen
+  }
+
   get store(): Store {
     return this.#engine.store
+  }
+
+  /** Whether a person wants this instance to be offline; a restart does not change that. */
+  get isPaused(): boolean {
+    return this.#engine.store.meta(pausedName) !== undefined
+  }
+
+  /** Goes offline on purpose, until `resume`. */
+  async pause(): Promise<void> {
+    await this.#engine.put({ meta: new Map([[pausedName, new Uint8Array()]]) })
+    await this.stopNetwork()
+  }
+
+  /** Goes online again. Throws what `Transport.start` throws. */
+  async resume(): Promise<void> {
+    await this.#engine.put({ meta: new Map([[pausedName, null]]) })
+    await this.startNetwork()
   }
 
   /** Connects: listens, discovers and dials. Throws what `Transport.start` throws. */
@@ -316,8 +344,18 @@ export class Replica {
       drained: (link, channel) => this.#sync.drained(link, channel),
       gossip: (_from, bytes) => this.#sync.gossip(bytes),
       join: (from, request) => this.#join(from, request),
-      addressFound: (key, address) => this.#dialer.addressFound(key, address),
+      addressFound: (key, address) => {
+        if (key === this.#options.identity.key.publicKey) this.#noteOwnKey(address)
+        else this.#dialer.addressFound(key, address)
+      },
     }
+  }
+
+  #noteOwnKey(address: string): void {
+    const { clock, logger } = this.#options
+    if (this.#ownKeySeen.has(address) || this.#ownKeySeen.size >= ownKeyAddressesMax) return
+    this.#ownKeySeen.set(address, Math.floor(clock.now()))
+    logger('network').warn({ address }, 'a daemon with the key of this instance answers elsewhere: its home was copied')
   }
 
   #join(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null> {

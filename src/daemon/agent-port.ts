@@ -1,0 +1,287 @@
+/** The API's port on the replica: turns JSON-shaped requests into operations, and what the replica answers into JSON-shaped values. */
+import { createMatcher, integerToBigint, bigintToInteger, timeToMilliseconds } from '../api/index.ts'
+import type { AgentPort, Attention, Author, Change, LogEntry, Operation, Receipt } from '../api/index.ts'
+import { SelfsameError, stampToMilliseconds } from '../core/index.ts'
+import type { InstanceId } from '../core/index.ts'
+import type { DocumentKind, Edit, EntryContent, RegisterCell } from '../document/index.ts'
+import type { LocalOperation, LogEntry as ReplicaLogEntry, Change as ReplicaChange, Replica } from '../replica/index.ts'
+
+export interface AgentPortOptions {
+  readonly replica: Replica
+  readonly home: string
+  readonly agentName: string
+  readonly version: string
+  readonly processId: number
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number
+  readonly startedAt: number
+  readonly requestShutdown: () => void
+}
+
+export function createAgentPort(options: AgentPortOptions): AgentPort {
+  const { replica } = options
+  const { identity, reader } = replica
+
+  const authorOf = (instance: InstanceId): Author => ({ id: instance, name: replica.members.member(instance)?.label ?? instance.slice(0, 8) })
+
+  function entryToJson(entry: ReplicaLogEntry, withProvenance: boolean): LogEntry {
+    const { content, feed, id, sequence, stamp, time } = entry
+    const provenance = withProvenance ? reader.provenance(entry) : undefined
+    return {
+      id,
+      time: isoOf(time),
+      author: authorOf(entry.author),
+      ...(content.kind === undefined ? {} : { kind: content.kind }),
+      ...(content.text === undefined ? {} : { text: content.text }),
+      ...(content.data === undefined ? {} : { data: content.data }),
+      ...(content.tags === undefined ? {} : { tags: content.tags }),
+      envelope: { feed, sequence },
+      ...(provenance === undefined ? {} : { provenance: { ...provenance, written: isoOf(stampToMilliseconds(stamp)) } }),
+    }
+  }
+
+  function changeToJson(change: ReplicaChange): Change {
+    const { cursor, entries, feed, keys, kind, name, sequence, stamp } = change
+    return {
+      cursor,
+      kind,
+      name,
+      time: isoOf(stampToMilliseconds(stamp)),
+      author: authorOf(change.author),
+      local: change.author === identity.instance,
+      envelope: { feed, sequence },
+      ...(kind === 'log' ? { entries: entries.map((entry) => entryToJson(entry, false)) } : {}),
+      ...(keys.length > 0 ? { keys } : {}),
+    }
+  }
+
+  const digestOf = async (kind: DocumentKind, name: string) => ({ kind, name, ...(await reader.digest(kind, name)) })
+
+  return {
+    async write(request) {
+      const write = {
+        operations: request.operations.flatMap(operationsOf),
+        ...(request.operationId === undefined ? {} : { operationId: request.operationId }),
+      }
+      const receipt = await replica.write(write, request.replicas, request.timeoutMs)
+      const appends = write.operations.some((operation) => operation.type === 'append')
+      const answer: Receipt = {
+        feed: receipt.place?.feed ?? null,
+        sequence: receipt.place?.sequence ?? 0,
+        time: isoOf(stampToMilliseconds(receipt.stamp)),
+        replicas: { asked: receipt.asked, held: receipt.held },
+        repeated: receipt.repeated,
+        ...(appends
+          ? { entries: receipt.entries, appended: receipt.entries.length - receipt.alreadyThere, alreadyThere: receipt.alreadyThere }
+          : {}),
+      }
+      return answer
+    },
+
+    async readLog(name, query) {
+      const page = reader.log(name, {
+        timeMin: query.since,
+        timeMax: query.until,
+        tag: query.tag,
+        kind: query.kind,
+        limit: query.limit,
+        newestFirst: query.order === 'newest',
+        after: query.cursor === undefined ? undefined : entryCursorOf(query.cursor),
+      })
+      return {
+        entries: page.entries.map((entry) => entryToJson(entry, query.provenance)),
+        next: page.next === null ? null : `${page.next.time}-${page.next.id}`,
+      }
+    },
+
+    async readCounter(name) {
+      const { totals } = await reader.value('counter', name)
+      return { totals: Object.fromEntries(Array.from(totals, ([key, total]) => [key, bigintToInteger(total)])) }
+    },
+
+    async readSet(name) {
+      return { members: (await reader.value('set', name)).members }
+    },
+
+    async readRegister(name) {
+      const cellToJson = ({ value, stamp, client }: RegisterCell) => ({
+        value,
+        time: isoOf(stampToMilliseconds(stamp)),
+        author: authorOf(reader.authorOfClient(client)),
+      })
+      const { cells } = await reader.value('register', name)
+      const entries = Array.from(cells, ([key, [winner, ...siblings]]) => [
+        key,
+        { ...cellToJson(winner as RegisterCell), siblings: siblings.map(cellToJson) },
+      ])
+      return { cells: Object.fromEntries(entries) as Awaited<ReturnType<AgentPort['readRegister']>>['cells'] }
+    },
+
+    async readText(name) {
+      const { text, version } = await reader.value('text', name)
+      return { text, version }
+    },
+
+    async readJson(name) {
+      return { value: (await reader.value('json', name)).value }
+    },
+
+    async documents({ kind, prefix }) {
+      return reader
+        .documents()
+        .filter((document) => (kind === undefined || document.kind === kind) && (prefix === undefined || document.name.startsWith(prefix)))
+        .map((document) => ({ kind: document.kind, name: document.name, versionKey: reader.versionKey(document.kind, document.name) }))
+    },
+
+    digest: digestOf,
+
+    async digests() {
+      const digests = []
+      for (const { kind, name } of reader.documents()) digests.push(await digestOf(kind, name))
+      return digests
+    },
+
+    async changes({ patterns, cursor, limit }) {
+      if (cursor === 'now') return { changes: [], cursor: reader.cursorNow(), more: false }
+      const page = reader.changes(cursor === 'start' ? reader.cursorStart : cursor, limit)
+      const matches = createMatcher(patterns)
+      const changes = page.changes.filter(({ kind, name }) => patterns.length === 0 || matches(kind, name))
+      return { changes: changes.map(changeToJson), cursor: page.cursor, more: page.more }
+    },
+
+    onChange: (listener) => replica.onChange(listener),
+
+    async setPresence(state) {
+      replica.setPresence(state === null ? null : { state })
+    },
+
+    async presence() {
+      return replica.presence().map(({ instance, state }) => ({
+        instance: authorOf(instance),
+        state: state['state'] ?? null,
+        self: instance === identity.instance,
+      }))
+    },
+
+    async pauseNetwork() {
+      await replica.pause()
+      return { paused: true }
+    },
+
+    async resumeNetwork() {
+      await replica.resume()
+      return { paused: false }
+    },
+
+    async invite({ role, expiresSeconds, uses, name }) {
+      const invitation = await replica.invite({ role, durationMilliseconds: expiresSeconds * 1_000, uses, name: name ?? null })
+      return { ticket: invitation.ticket, expires: isoOf(invitation.expiresAt), addresses: invitation.addresses }
+    },
+
+    async members() {
+      const connected = new Set(replica.peers().flatMap((peer) => (peer.state === 'connected' ? [peer.instance] : [])))
+      return replica.members.members.map((member) => ({
+        id: member.instance,
+        name: member.label,
+        role: member.role,
+        key: member.key,
+        admitted: isoOf(member.time),
+        self: member.instance === identity.instance,
+        connected: member.instance === identity.instance || connected.has(member.instance),
+      }))
+    },
+
+    async status() {
+      const member = replica.members.member(identity.instance)
+      return {
+        version: options.version,
+        agent: { id: identity.agent, name: options.agentName },
+        instance: { ...authorOf(identity.instance), role: member?.role ?? null, key: identity.key.publicKey },
+        home: options.home,
+        processId: options.processId,
+        uptimeSeconds: Math.max(0, (options.now() - options.startedAt) / 1_000),
+        network: { paused: !replica.isNetworkRunning, addresses: replica.addresses() },
+        peers: replica.peers().map((peer) => ({
+          instance: authorOf(peer.instance),
+          state: peer.state,
+          address: peer.address,
+          lastSeen: peer.toldAt === null ? null : isoOf(peer.toldAt),
+          behind: peer.behind,
+          ahead: peer.ahead,
+          told: peer.toldAt === null ? null : isoOf(peer.toldAt),
+        })),
+        documents: reader.documents().length,
+        entries: reader.entryTotal(),
+        attention: attentionOf(replica, options.now(), (instance) => authorOf(instance).name),
+      }
+    },
+
+    async shutdown() {
+      options.requestShutdown()
+    },
+  }
+}
+
+function operationsOf(operation: Operation): LocalOperation[] {
+  const { name } = operation
+  if (operation.type === 'log.append') {
+    return operation.entries.map(({ operationId, text, data, kind, tags, time }) => {
+      const entry: EntryContent = {
+        ...(text === undefined ? {} : { text }),
+        ...(data === undefined ? {} : { data }),
+        ...(kind === undefined ? {} : { kind }),
+        ...(tags === undefined ? {} : { tags }),
+        ...(time === undefined ? {} : { time: timeToMilliseconds(time) }),
+      }
+      return { type: 'append', name, entry, operationId }
+    })
+  }
+  const edit = (kind: Extract<LocalOperation, { type: 'edit' }>['kind'], change: Edit): LocalOperation[] => [{ type: 'edit', kind, name, edit: change }]
+  switch (operation.type) {
+    case 'counter.add':
+      return edit('counter', { type: 'counter.add', key: operation.key, amount: integerToBigint(operation.amount) })
+    case 'set.add':
+      return edit('set', { type: 'set.add', member: operation.member })
+    case 'set.remove':
+      return edit('set', { type: 'set.remove', member: operation.member })
+    case 'register.set':
+      return edit('register', { type: 'register.set', key: operation.key, value: operation.value })
+    case 'register.delete':
+      return edit('register', { type: 'register.delete', key: operation.key })
+    case 'text.put':
+      return edit('text', { type: 'text.put', text: operation.text, base: operation.base ?? null })
+    case 'json.merge':
+      return edit('json', { type: 'json.merge', patch: operation.patch })
+    case 'json.patch':
+      return edit('json', { type: 'json.patch', patch: operation.patch })
+  }
+}
+
+function entryCursorOf(cursor: string): { time: number; id: string } {
+  const parts = /^(-?\d{1,15})-([0-9a-f]{60})$/.exec(cursor)
+  if (parts === null) throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back the 'next' of an earlier page`)
+  return { time: Number(parts[1]), id: parts[2] as string }
+}
+
+/** What a person should look at. */
+function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceId) => string): Attention[] {
+  const attention: Attention[] = replica.evidence().map(({ kind, detail, at }) => ({ kind, detail, since: isoOf(at) }))
+  for (const [address, at] of replica.ownKeySeen) {
+    const detail = `a daemon with the key of this instance answers at ${address}: its home was copied. Stop one of them, and let the other machine join with a ticket of its own`
+    attention.push({ kind: 'second-copy', detail, since: isoOf(at) })
+  }
+  for (const row of replica.store.quarantine()) {
+    const detail = `an update in ${row.document.slice(0, 12)} from feed ${row.feed.slice(0, 8)} at ${row.sequence} is kept and not shown: ${row.reason}`
+    attention.push({ kind: 'quarantine', detail, since: isoOf(now) })
+  }
+  for (const [instance, milliseconds] of replica.clocksAhead) {
+    const detail = `the clock of ${nameOf(instance)} is ${Math.round(milliseconds / 1_000)} seconds ahead of ours: set both by a time server`
+    attention.push({ kind: 'clock-skew', detail, since: isoOf(now) })
+  }
+  if (replica.isReadOnly) attention.push({ kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: isoOf(now) })
+  return attention
+}
+
+function isoOf(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
+}

@@ -1,0 +1,154 @@
+/**
+ * The daemon: the one place that constructs the parts, in the order in which they depend on each other, and stops them in
+ * reverse. Whatever cannot be gone on from ends it with an exit code of the error table.
+ */
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { openServer, socketPathOf } from '../api/index.ts'
+import { hashToId, idToBytes, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
+import type { AgentId, Logger } from '../core/index.ts'
+import { createLibp2pTransport, listenAddresses } from '../network/index.ts'
+import { Replica } from '../replica/index.ts'
+import { lockHome, openSqliteStore } from '../storage/index.ts'
+import { createAgentPort } from './agent-port.ts'
+import { readConfiguration } from './configuration.ts'
+import type { Environment } from './configuration.ts'
+import { openHome } from './home.ts'
+import type { Identity } from './home.ts'
+import { openLogs } from './logging.ts'
+
+export interface DaemonOptions {
+  readonly home: string
+  readonly environment: Environment
+  /** In the background: the log goes to the home. */
+  readonly detached: boolean
+  readonly version: string
+  readonly processId: number
+}
+
+export interface Daemon {
+  readonly identity: Identity
+  readonly addresses: readonly string[]
+  /** Resolves when the daemon has stopped; rejects with what it could not go on from. */
+  readonly ended: Promise<void>
+  /** Stops in an orderly way. Idempotent. */
+  stop(): void
+}
+
+/** Opens a home and runs its daemon. Throws `SelfsameError`. */
+export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { environment, version } = options
+  const { paths, identity } = openHome(options.home)
+  const configuration = readConfiguration(paths.configuration, environment)
+  /** What to undo, the last first. */
+  const undo: (() => void | Promise<void>)[] = []
+  const unwind = async (): Promise<void> => {
+    for (const step of undo.splice(0).toReversed()) await step()
+  }
+  const ending = Promise.withResolvers<void>()
+  ending.promise.catch(() => {})
+  let stopping = false
+  const stop = (): void => {
+    if (stopping) return
+    stopping = true
+    unwind().then(ending.resolve, ending.reject)
+  }
+
+  try {
+    const lock = lockHome(paths.directory)
+    undo.push(() => lock.release())
+    const logs = openLogs(options.detached ? { kind: 'file', path: paths.log } : { kind: 'stderr' }, configuration.log)
+    undo.push(() => logs.close())
+    const logger = logs.logger('daemon')
+    const marker = stopMarkerOf(paths.run, paths.directory)
+    let checkFirst = !marker.isClean()
+    if (checkFirst && existsSync(paths.database)) logger.info({}, 'the home was moved, copied or not stopped cleanly: checking the database')
+
+    const fatal = (error: unknown): void => {
+      logger.error({ error }, 'the daemon cannot go on')
+      stopping = true
+      ending.reject(error)
+    }
+    const key = signingKeyOf(identity.deviceSeed)
+    const transport = createLibp2pTransport({
+      key,
+      listen: () => listenAddresses(configuration.network.listen, configuration.network.port),
+      serviceTag: rendezvousOf('selfsame/mdns/1', identity.agent).slice(0, 32),
+      gossipTopic: rendezvousOf('selfsame/gossip/1', identity.agent),
+      mdns: configuration.network.mdns,
+      joinOpen: () => replica.isJoinOpen(),
+      clock: systemClock,
+      random: systemRandom,
+      logger: logs.logger('network'),
+    })
+    const replica: Replica = await Replica.open({
+      openStore: async () => {
+        const store = await openSqliteStore({ path: paths.database, logger: logs.logger('storage'), checkFirst })
+        checkFirst = true
+        return store
+      },
+      transport,
+      clock: systemClock,
+      random: systemRandom,
+      logger: (room) => (room === 'storage' || room === 'network' ? logs.logger(room) : logs.logger('replica')),
+      identity: { agent: identity.agent, instance: identity.instance, key },
+      program: `selfsame ${version}`,
+      cacheBytes: configuration.storage.cache_bytes,
+      bootstrap: configuration.network.bootstrap,
+      announce: configuration.network.announce,
+      fatal,
+    })
+    marker.remove()
+    undo.push(async () => {
+      await replica.close()
+      marker.write()
+    })
+    if (!replica.isPaused) await replica.startNetwork()
+    const server = await openServer({
+      port: createAgentPort({
+        replica,
+        home: paths.directory,
+        agentName: identity.agentName,
+        version,
+        processId: options.processId,
+        now: () => systemClock.now(),
+        startedAt: systemClock.now(),
+        requestShutdown: () => systemClock.after(shutdownDelayMs, stop),
+      }),
+      socketPath: socketPathOf(paths.directory),
+      logger: logs.logger('api'),
+      clock: systemClock,
+      version,
+      watchersMax: configuration.api.watchers_max,
+    })
+    undo.push(() => server.close())
+    logReady(logger, identity, replica.addresses())
+    return { identity, addresses: replica.addresses(), ended: ending.promise, stop }
+  } catch (error) {
+    await unwind()
+    throw error
+  }
+}
+
+/** Milliseconds between the answer to a request to stop and the stop: the answer is still delivered. */
+const shutdownDelayMs = 50
+
+function logReady(logger: Logger, identity: Identity, addresses: readonly string[]): void {
+  logger.info({ agent: identity.agentName, instance: identity.name, addresses }, 'ready')
+}
+
+/** A name that members can compute and strangers cannot read anything from. */
+function rendezvousOf(domain: string, agent: AgentId): string {
+  return hashToId(domain, idToBytes(agent))
+}
+
+/** Tells the next start that the last stop was clean and that the home lies where it lay: else its database is checked first. */
+function stopMarkerOf(run: string, directory: string): { isClean(): boolean; remove(): void; write(): void } {
+  const path = join(run, 'stopped')
+  const place = realpathSync(directory)
+  return {
+    isClean: () => existsSync(path) && readFileSync(path, 'utf8') === place,
+    remove: () => rmSync(path, { force: true }),
+    write: () => writeFileSync(path, place, { mode: 0o600 }),
+  }
+}
