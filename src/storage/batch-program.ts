@@ -1,6 +1,7 @@
 /** Which statements a batch is: the one place that knows how rows of the port become rows of the database. */
 import type { DocumentId, FeedId } from '../core/index.ts'
 import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
+import { newMap, obtain } from './nested-map.ts'
 import { statementIndex } from './sqlite-statements.ts'
 import { textVersionsMax } from './store.ts'
 import type { PositionRow, TouchRow, WriteBatch } from './store.ts'
@@ -31,10 +32,11 @@ function addEnvelopes(program: ProgramBuilder, batch: WriteBatch): void {
     program.number(row.have).hex(row.head).hex(row.headStamp).number(row.applied).run(run.putFeed)
   }
   // Most envelopes are materialised by the commit that stores them: one insert then does for both.
-  const places = new Map<string, PositionRow>((batch.positions ?? []).map((row) => [row.feed + row.sequence, row]))
+  const places = new Map<FeedId, Map<number, PositionRow>>()
+  for (const row of batch.positions ?? []) obtain(places, row.feed, newMap<number, PositionRow>).set(row.sequence, row)
   const placed = new Set<PositionRow | undefined>()
   for (const row of batch.envelopes ?? []) {
-    const place = places.get(row.feed + row.sequence)
+    const place = places.get(row.feed)?.get(row.sequence)
     placed.add(place)
     program.name('feed', row.feed).number(row.sequence).number(hash48Of(row.hash))
     program
@@ -59,15 +61,14 @@ function addIndexes(program: ProgramBuilder, batch: WriteBatch): void {
   for (const row of batch.past ?? []) {
     program.name('feed', row.feed).name('feed', row.other).number(row.sequence).number(row.otherSequence).run(run.putPast)
   }
-  const heads = new Map<string, TouchRow>()
+  const heads = new Map<DocumentId, Map<FeedId, TouchRow>>()
   for (const row of batch.touches ?? []) {
     program.name('document', row.document).number(row.position).run(run.addTouch)
-    const key = row.document + row.feed
-    if (row.sequence >= (heads.get(key)?.sequence ?? 0)) heads.set(key, row)
+    const head = obtain(heads, row.document, newMap<FeedId, TouchRow>)
+    if (row.sequence >= (head.get(row.feed)?.sequence ?? 0)) head.set(row.feed, row)
   }
-  for (const row of heads.values()) {
-    program.name('document', row.document).name('feed', row.feed).number(row.sequence).hex(row.hash).run(run.raiseHead)
-  }
+  for (const rows of heads.values())
+    for (const row of rows.values()) inFeed(program, row).number(row.sequence).hex(row.hash).run(run.raiseHead)
   for (const row of batch.operations ?? []) {
     program.name('lineage', row.lineage).hex(row.id).hex(row.fingerprint)
     program.name('feed', row.feed).number(row.sequence).hex(row.entry).run(run.putOperation)

@@ -1,5 +1,5 @@
 /** The first 48 bits of a hash, as stored beside a blob: an index key, and a check that misses damage once in 2^48. */
-import { hashToId } from '../core/index.ts'
+import { hashOf } from '../core/index.ts'
 import { bodyHash } from '../feed/index.ts'
 import type { Body } from '../feed/index.ts'
 
@@ -9,10 +9,13 @@ export function hash48Of(hash: string): number {
 }
 
 export function hash48OfBody(body: Body): number {
-  const hash = bodyHash(body)
-  return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).readUIntBE(0, 6)
+  return leading(bodyHash(body))
 }
 
 export function hash48OfState(state: Uint8Array): number {
-  return hash48Of(hashToId('selfsame/snapshot/1', state))
+  return leading(hashOf('selfsame/snapshot/1', state))
+}
+
+function leading(hash: Uint8Array): number {
+  return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).readUIntBE(0, 6)
 }

@@ -1,6 +1,7 @@
 /** What an in-memory store holds, how a batch goes in, and how it is copied. Rows are shared between copies: nobody changes one. */
 import type { DocumentId, EnvelopeHash, FeedId, InstanceId, RecordHash } from '../core/index.ts'
 import type { OperationId, SegmentName } from '../feed/index.ts'
+import { newMap, obtain } from './nested-map.ts'
 import { byText, byTimeAndId } from './row-order.ts'
 import { SortedList } from './sorted-list.ts'
 import { textVersionsMax } from './store.ts'
@@ -186,18 +187,4 @@ function keepTextVersion(versions: Map<string, TextVersionRow>, row: TextVersion
 
 function byVersionAge(a: TextVersionRow, b: TextVersionRow): number {
   return a.position - b.position || byText(a.version, b.version)
-}
-
-/** The value under `key`, made where there is none. */
-function obtain<Key, Value>(map: Map<Key, Value>, key: Key, create: () => Value): Value {
-  let value = map.get(key)
-  if (value === undefined) {
-    value = create()
-    map.set(key, value)
-  }
-  return value
-}
-
-function newMap<Key, Value>(): Map<Key, Value> {
-  return new Map<Key, Value>()
 }

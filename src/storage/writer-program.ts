@@ -21,7 +21,8 @@ const initialBytes = 4 << 10
 export class ProgramBuilder {
   #buffer = Buffer.allocUnsafeSlow(initialBytes)
   #length = 0
-  readonly #indexByName = new Map<string, number>()
+  #names = 0
+  readonly #indexByName: Readonly<Record<NameKind, Map<string, number>>> = { feed: new Map(), document: new Map(), lineage: new Map() }
 
   number(value: number | null): this {
     if (value === null) return this.#operation(operation.null, 0)
@@ -63,14 +64,14 @@ export class ProgramBuilder {
 
   /** The number of an identifier, given as hexadecimal text of at most 255 bytes. */
   name(kind: NameKind, id: string): this {
-    const key = kind + id
-    const known = this.#indexByName.get(key)
+    const known = this.#indexByName[kind].get(id)
     if (known !== undefined) {
       this.#operation(operation.knownName, 4)
       this.#length = this.#buffer.writeUInt32LE(known, this.#length)
       return this
     }
-    this.#indexByName.set(key, this.#indexByName.size)
+    this.#indexByName[kind].set(id, this.#names)
+    this.#names += 1
     this.#operation(operation.newName, 2 + id.length / 2)
     this.#length = this.#buffer.writeUInt8(nameKinds.indexOf(kind), this.#length)
     this.#length = this.#buffer.writeUInt8(id.length / 2, this.#length)

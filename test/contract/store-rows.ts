@@ -235,6 +235,11 @@ function createWorld(): { batchOf(steps: readonly Step[]): WriteBatch } {
   }
 }
 
+/** The pairs of a map, in the order of their keys. */
+export function pairsSorted<Value>(map: ReadonlyMap<string, Value>): readonly (readonly [string, Value])[] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
 /** Everything that the store answers about the world. */
 export function readAll(store: Store): Record<string, unknown> {
   const pairs = documents.flatMap((document) => feeds.map((feed) => ({ document, feed })))
@@ -256,7 +261,7 @@ export function readAll(store: Store): Record<string, unknown> {
     places: chains.flat().map((envelope) => store.locate(envelope.hash)),
     applied: [store.appliedAfter(0, 1_000), store.appliedAfter(3, 2)],
     lastPosition: store.lastPosition(),
-    past: feeds.map((feed) => sequences.map((sequence) => [...store.past(feed, sequence)].sort())),
+    past: feeds.map((feed) => sequences.map((sequence) => pairsSorted(store.past(feed, sequence)))),
     documents: [store.documents(), documents.map((document) => store.document(document))],
     heads: documents.map((document) => store.documentHeads(document)),
     touches: documents.map((document) => [store.touchesAfter(document, 0, 1_000), store.touchesAfter(document, 2, 2)]),
