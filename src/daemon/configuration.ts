@@ -211,9 +211,14 @@ function setAt(table: Record<string, unknown>, path: string, value: unknown): bo
   return typeof inner === 'object' && !Array.isArray(inner) && setAt(inner as Record<string, unknown>, rest.join('.'), value)
 }
 
-/** The default configuration that a new home gets: `config/selfsame.toml` with its own port and, where given, where to listen. */
+/**
+ * The default configuration that a new home gets: `config/selfsame.toml` with its own port and, where given, where to listen.
+ * Throws `invalid-configuration` where these do not fit.
+ */
 export function newConfiguration({ port, listen }: { readonly port: number; readonly listen?: readonly string[] }): string {
   const template = readFileSync(new URL('../../config/selfsame.toml', import.meta.url), 'utf8')
   const withPort = template.replace(/^port = .*$/m, () => `port = ${port}`)
-  return listen === undefined ? withPort : withPort.replace(/^listen = .*$/m, () => `listen = ${JSON.stringify(listen)}`)
+  const text = listen === undefined ? withPort : withPort.replace(/^listen = .*$/m, () => `listen = ${JSON.stringify(listen)}`)
+  parseConfiguration(text, 'config.toml', {})
+  return text
 }

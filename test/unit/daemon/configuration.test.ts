@@ -49,6 +49,8 @@ describe('the configuration', () => {
     expect(parseConfiguration(text, '', {}).network).toMatchObject({ port: 31_000, listen: ['loopback', '/ip4/192.0.2.1/tcp/1'] })
     expect(text.match(/^#/gm)?.length).toBe(template.match(/^#/gm)?.length)
     expect(parseConfiguration(newConfiguration({ port: 1 }), '', {}).network.listen).toEqual(['lan'])
+    expect(() => newConfiguration({ port: 99_999 })).toThrow('network.port has to be a whole number from 1 to 65535')
+    expect(() => newConfiguration({ port: 1, listen: ['everywhere'] })).toThrow('network.listen has to be a list')
   })
 
   test('is read from a file', () => {
