@@ -10,13 +10,13 @@ import { parseAddress } from './addresses.ts'
 import { peerIdToKey } from './libp2p-keys.ts'
 
 /** Of one dial, all addresses together: a handshake takes four round trips, so this bears 1.2 s each. */
-export const dialMsMax = 5_000
+const dialMsMax = 5_000
 /** Between the first attempts at neighbouring addresses (RFC 8305 has 250 ms): the first in the list that works mostly wins. */
 const staggerMs = 150
 /** Addresses tried in one dial: a laptop with some virtual networks has ten. */
 const addressesMax = 16
 
-export interface DialOutcome {
+interface DialOutcome {
   readonly connection: Connection | null
   /** Whether a peer with a key that will do proved itself, also when it then closed the connection. */
   readonly answered: boolean

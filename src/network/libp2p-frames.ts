@@ -10,7 +10,7 @@ const fullBytes = 1 << 20
 const drainedBytes = 256 << 10
 
 /** One frame, ready for a stream. */
-export function encodeFrame(bytes: Uint8Array): Uint8Array {
+function encodeFrame(bytes: Uint8Array): Uint8Array {
   const frame = Buffer.allocUnsafe(prefixBytes + bytes.length)
   frame.writeUInt32BE(bytes.length)
   frame.set(bytes, prefixBytes)

@@ -22,7 +22,7 @@ export const openingMsMax = 15_000
 const closingMsMax = 1_000
 const openingMark = new Uint8Array(0)
 
-export interface OpenLink extends Link {
+interface OpenLink extends Link {
   readonly connection: Connection
 }
 

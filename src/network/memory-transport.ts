@@ -36,7 +36,7 @@ export interface NetworkConditions {
 }
 
 /** A quiet local network: fast and without faults. */
-export const calmConditions: NetworkConditions = {
+const calmConditions: NetworkConditions = {
   latencyMsMin: 1,
   latencyMsMax: 1,
   gossipLoss: 0,
@@ -48,13 +48,13 @@ export const calmConditions: NetworkConditions = {
   discovery: false,
 }
 
-export interface MemoryNetworkOptions {
+interface MemoryNetworkOptions {
   readonly clock: Clock
   readonly random: Random
   readonly conditions?: Partial<NetworkConditions>
 }
 
-export interface AttachOptions {
+interface AttachOptions {
   /** The node's multiaddr; a fresh `/memory/<n>` unless told. A node that crashed comes back by attaching at its old one. */
   readonly address?: string
   /** Whether an invite is open. Never unless told. */
@@ -84,13 +84,18 @@ const dialMsMax = 5_000
 /** As gossipsub's cache of seen messages. */
 const seenMs = 120_000
 
+/** From a start to the next stop or crash. */
+interface Life {
+  readonly handlers: TransportHandlers
+}
+
 interface Node {
   readonly address: string
   readonly key: PublicKey
   readonly joinOpen: () => boolean
   readonly joins: JoinLimiter
-  /** Null while stopped or crashed. A new object for each life. */
-  handlers: TransportHandlers | null
+  /** Null while stopped or crashed; what belongs to a former life is dropped. */
+  life: Life | null
   paused: boolean
   /** What happened to it while it was paused. */
   held: (() => void)[]
@@ -143,10 +148,10 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
 
   /** Calls the node's handlers now, or when it is resumed; never once that life of it is over. */
   function tell(node: Node, call: (handlers: TransportHandlers) => void): void {
-    const life = node.handlers
+    const { life } = node
     if (life === null) return
     const callInLife = (): void => {
-      if (node.handlers === life) call(life)
+      if (node.life === life) call(life.handlers)
     }
     if (node.paused) node.held.push(callInLife)
     else callInLife()
@@ -167,6 +172,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
     const far = createEnd(acceptor, dialer, 'inbound')
     near.peer = far
     far.peer = near
+    for (const end of [near, far]) end.node.endsById.set(end.link.id, end)
     openEnd(far)
     clock.after(latencyMs(), () => {
       openEnd(near)
@@ -176,7 +182,6 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
 
   function openEnd(end: LinkEnd): void {
     if (!end.up) return
-    end.node.endsById.set(end.link.id, end)
     tell(end.node, (handlers) => {
       if (!end.up) return
       end.open = true
@@ -238,20 +243,20 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
   // Dialing
 
   /**
-   * Finds a node with `key` (any key when null) at one of `addresses`, one after the other, as `from` sees them.
-   * `done` gets the first that `accepts`, or what stood in the way.
+   * Tries `addresses` one after the other from where `from` stands, and gives `done` the first node there that answers and
+   * that `accepts`, or null.
    */
   function reach(from: Node, addresses: readonly string[], accepts: (to: Node) => boolean, done: (to: Node | null) => void): void {
-    const life = from.handlers
+    const { life } = from
     const tryNext = (index: number): void => {
       const address = addresses[index]
-      if (address === undefined || life === null || from.handlers !== life) return done(null)
+      if (address === undefined || life === null || from.life !== life) return done(null)
       const target = nodesByAddress.get(address)
       const silent = target !== undefined && (isApart(from, target) || target.paused)
       clock.after(silent ? dialMsMax : latencyMs() + latencyMs(), () => {
         const to = nodesByAddress.get(address)
-        if (from.handlers !== life) return done(null)
-        if (to === undefined || to.handlers === null || to.paused || isApart(from, to)) return tryNext(index + 1)
+        if (from.life !== life) return done(null)
+        if (to === undefined || to.life === null || to.paused || isApart(from, to)) return tryNext(index + 1)
         if (to.key === from.key) {
           if (to !== from) tell(from, (handlers) => handlers.addressFound(to.key, to.address))
           return tryNext(index + 1)
@@ -308,7 +313,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
   // Nodes
 
   function crash(node: Node): void {
-    node.handlers = null
+    node.life = null
     node.held = []
     node.paused = false
     node.dialing.clear()
@@ -324,39 +329,39 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
     return {
       address: node.address,
       start(handlers) {
-        if (node.handlers === null) {
-          node.handlers = handlers
+        if (node.life === null) {
+          node.life = { handlers }
           if (conditions.discovery) announce(node)
         }
         return Promise.resolve()
       },
       async stop() {
-        const life = node.handlers
+        const { life } = node
         if (life === null) return
         const ends = endsOf(node)
         await Promise.resolve()
         for (const end of ends) {
           breakLink(end, '', 0, 'the peer closed the connection', latencyMs())
-          if (end.open && !end.closed) life.linkClosed(end.link.id, 'this side stopped')
+          if (end.open && !end.closed) life.handlers.linkClosed(end.link.id, 'this side stopped')
           end.closed = true
         }
         node.endsById.clear()
         node.dialing.clear()
         node.held = []
-        node.handlers = null
+        node.life = null
       },
-      addresses: () => (node.handlers === null ? [] : [node.address]),
+      addresses: () => (node.life === null ? [] : [node.address]),
       dial(key, addresses) {
-        const life = node.handlers
+        const { life } = node
         if (life === null || (key !== null && (hasLink(node, key) || node.dialing.has(key)))) return Promise.resolve()
         if (key !== null) node.dialing.add(key)
         const { promise, resolve } = Promise.withResolvers<void>()
         const accepts = (to: Node): boolean => {
           if (key === null ? hasLink(node, to.key) || node.dialing.has(to.key) : key !== to.key) return false
-          return life.mayConnect(to.key) && to.handlers?.mayConnect(node.key) === true
+          return life.handlers.mayConnect(to.key) && to.life?.handlers.mayConnect(node.key) === true
         }
         const ended = (): void => {
-          if (key !== null && node.handlers === life) node.dialing.delete(key)
+          if (key !== null && node.life === life) node.dialing.delete(key)
           resolve()
         }
         reach(node, addresses, accepts, (to) => {
@@ -385,7 +390,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
         assert(bytes.length <= gossipBytesMax, `a gossip message of ${bytes.length} bytes is over the limit of ${gossipBytesMax}`)
         const copy = new Uint8Array(bytes)
         const id = hashToId('selfsame/gossip', copy)
-        if (node.handlers !== null && noteSeen(node, id)) spread(node, id, copy, null)
+        if (node.life !== null && noteSeen(node, id)) spread(node, id, copy, null)
       },
       requestJoin(key, addresses, request) {
         const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
@@ -399,7 +404,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
           (to) => {
             if (to === null)
               return fail('network-failed', `no instance answers at ${addresses.join(', ')}: check that it is running and reachable`)
-            const admitted = to.joinOpen() || to.handlers?.mayConnect(node.key) === true
+            const admitted = to.joinOpen() || to.life?.handlers.mayConnect(node.key) === true
             const leave = admitted && request.length <= joinRequestBytesMax ? to.joins.enter(node.address) : null
             if (leave === null) return refuse()
             const answer = (response: Uint8Array | null): void => {
@@ -421,7 +426,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
 
   function announce(node: Node): void {
     for (const other of nodesByAddress.values()) {
-      if (other === node || other.handlers === null) continue
+      if (other === node || other.life === null) continue
       for (const [to, found] of [
         [other, node],
         [node, other],
@@ -454,7 +459,7 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
         key,
         joinOpen,
         joins: createJoinLimiter(clock),
-        handlers: null,
+        life: null,
         paused: false,
         held: [],
         endsById: new Map(),
