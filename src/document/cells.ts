@@ -21,7 +21,7 @@ export const cellsRoot = 'cells'
 export interface CellFormat<Value> {
   /** The cell's fields after the key. */
   valueToFields(value: Value): readonly Encodable[]
-  /** The value of the fields after the key, or undefined where they are not of this format. */
+  /** The value in the fields, the key's being the first; undefined where they are not of this format. */
   fieldsToValue(fields: readonly unknown[]): Value | undefined
 }
 
@@ -50,7 +50,7 @@ export interface Cells<Value> {
   absorb(transaction: Y.Transaction): readonly string[]
 }
 
-export function encodeCell<Value>(format: CellFormat<Value>, key: string, value: Value): Uint8Array {
+function encodeCell<Value>(format: CellFormat<Value>, key: string, value: Value): Uint8Array {
   return encode([key, ...format.valueToFields(value)])
 }
 
@@ -65,7 +65,8 @@ export function decodeCell<Value>(format: CellFormat<Value>, bytes: Uint8Array):
 function readCell<Value>(format: CellFormat<Value>, bytes: Uint8Array): { key: string; value: Value } | undefined {
   const decoded = decode(bytes)
   if (!decoded.ok || !Array.isArray(decoded.value)) return undefined
-  const [key, ...fields] = decoded.value as readonly unknown[]
+  const fields = decoded.value as readonly unknown[]
+  const key = fields[0]
   const value = format.fieldsToValue(fields)
   return isText(key, cellKeyLengthMax) && value !== undefined ? { key, value } : undefined
 }

@@ -20,7 +20,7 @@ export interface Content {
 }
 
 /** Edits that are on their way into one transaction. */
-export interface Stage {
+interface Stage {
   /** Throws a `SelfsameError` where the edit cannot be done, and is then as it was. */
   apply(edit: Edit): void
   /** Writes the outcome of all edits. The document's client id is that of the feed. */

@@ -14,8 +14,9 @@ const totalMax = 2n ** 63n - 1n
 /** Cell: [key, total]. The total is a whole number of 64 bits, signed. */
 export const counterCell: CellFormat<bigint> = {
   valueToFields: (total) => [total],
-  fieldsToValue([total, ...rest]) {
-    if (rest.length > 0 || !(typeof total === 'bigint' || Number.isSafeInteger(total))) return undefined
+  fieldsToValue(fields) {
+    const total = fields[1]
+    if (fields.length !== 2 || !(typeof total === 'bigint' || Number.isSafeInteger(total))) return undefined
     const value = BigInt(total as number | bigint)
     return value >= totalMin && value <= totalMax ? value : undefined
   },

@@ -33,16 +33,18 @@ export function faultOfJson(value: unknown, depthMax: number, known?: unknown): 
   }
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) return 'an object that is not a plain one is not JSON'
-  const knownObject = isJsonObject(known) ? known : undefined
-  for (const [key, item] of Object.entries(value)) {
-    const fault = faultOfJsonKey(key) ?? faultOfJson(item, depthMax - 1, knownObject?.[key])
+  const object = value as { readonly [key: string]: unknown }
+  const knownObject = isJsonObject(known) ? known : {}
+  for (const key of Object.keys(object)) {
+    const knownItem = Object.hasOwn(knownObject, key) ? knownObject[key] : undefined
+    if (knownItem !== undefined && object[key] === knownItem) continue
+    const fault = faultOfJsonKey(key) ?? faultOfJson(object[key], depthMax - 1, knownItem)
     if (fault !== undefined) return fault
   }
   return undefined
 }
 
-/** What keeps `key` from being a key of a stored object, else undefined. */
-export function faultOfJsonKey(key: string): string | undefined {
+function faultOfJsonKey(key: string): string | undefined {
   if (key === '__proto__') return 'the key __proto__ is not allowed'
   return key.isWellFormed() ? undefined : 'a key is not well-formed Unicode: it holds half a surrogate pair'
 }

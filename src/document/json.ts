@@ -97,7 +97,9 @@ function arrayOf(items: unknown[]): Y.Array<unknown> {
 /** Makes `map`, which holds `before`, hold `after`. */
 function writeObject(map: Y.Map<unknown>, before: JsonObject, after: JsonObject): void {
   for (const key of Object.keys(before)) if (!Object.hasOwn(after, key)) map.delete(key)
-  for (const [key, next] of Object.entries(after)) {
+  for (const key of Object.keys(after)) {
+    const next = after[key] as Json
+    if (next === before[key]) continue
     const current = Object.hasOwn(before, key) ? before[key] : undefined
     if (current !== undefined && (jsonEquals(current, next) || writeInside(() => map.get(key), current, next))) continue
     map.set(key, fromJson(next))

@@ -2,7 +2,6 @@
  * Log segments: a Yjs array of JSON objects with one writer. One writer means no concurrency, so the updates are written
  * and read here directly, byte for byte as Yjs does it, and a Yjs document is built only for a digest.
  */
-import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
 import * as Y from 'yjs'
 import {
@@ -22,7 +21,8 @@ import type { FeedId, Result, Stamp } from '../core/index.ts'
 import { digestOf } from './digest.ts'
 import type { EntryContent, Json, SegmentWriter } from './document.ts'
 import { faultOfJson, isJsonObject } from './json-value.ts'
-import { readUpdateOfFeed, updateBytesMax } from './update-reader.ts'
+import { readUpdate, readUpdateOfFeed, updateBytesMax } from './update-reader.ts'
+import type { UpdateParts } from './update-reader.ts'
 
 /** Name of the root array. */
 const entriesRoot = 'entries'
@@ -141,16 +141,24 @@ export function openSegmentWriter(client: number, entries: number = 0): SegmentW
 export function readSegmentUpdate(update: Uint8Array, client: number, nextClock: number): Result<readonly EntryContent[]> {
   if (nextClock >= segmentEntriesMax) return refuse('the segment is full')
   const parts = readUpdateOfFeed(update, client, nextClock)
-  if (!parts.ok) return parts
-  const { structs, deleted, clock } = parts.value
+  return parts.ok ? partsToEntries(parts.value, client) : parts
+}
+
+/** The entries of an update of `client` that was accepted before: it is read on from where it begins itself. */
+export function readAcceptedSegmentUpdate(update: Uint8Array, client: number): Result<readonly EntryContent[]> {
+  const parts = readUpdate(update)
+  return parts.ok ? partsToEntries(parts.value, client) : parts
+}
+
+function partsToEntries({ structs, deleted }: UpdateParts, client: number): Result<readonly EntryContent[]> {
   if (structs.length === 0) return refuse('an update of a log that appends nothing')
   if (deleted.length > 0) return refuse('an update of a log that deletes')
-  if (clock - nextClock > envelopeOperationsMax) return refuse('too many entries')
   const entries: EntryContent[] = []
   for (const { clock, origin, rightOrigin, parent, isKeyed, content } of structs) {
     const isNext = clock === 0 ? origin === null && parent === entriesRoot : origin?.client === client && origin.clock === clock - 1
     if (!isNext || rightOrigin !== null || isKeyed) return refuse('an entry that does not follow the one before it')
     if (content.type !== 'any') return refuse('an entry that is not JSON')
+    if (entries.length + content.values.length > envelopeOperationsMax) return refuse('too many entries')
     for (const value of content.values) {
       const entry = jsonToEntry(value)
       if (!entry.ok) return entry
@@ -158,13 +166,6 @@ export function readSegmentUpdate(update: Uint8Array, client: number, nextClock:
     }
   }
   return ok(entries)
-}
-
-/** The entries of an update of `client` that was accepted before: it is read on from where it begins itself. */
-export function readAcceptedSegmentUpdate(update: Uint8Array, client: number): Result<readonly EntryContent[]> {
-  const decoder = decoding.createDecoder(update)
-  for (let field = 0; field < 3; field += 1) decoding.readVarUint(decoder) // clients, structs, client
-  return readSegmentUpdate(update, client, decoding.readVarUint(decoder))
 }
 
 /** The digest of a segment, from all its updates in order. Yjs copies the run at every append: some 20 ms for a full segment of single entries. */

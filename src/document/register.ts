@@ -20,8 +20,9 @@ interface RegisterValue {
 /** Cell: [key, canonical JSON, stamp]. That the JSON is canonical is checked by `isCanonicalJson`, where it comes from outside. */
 export const registerCell: CellFormat<RegisterValue> = {
   valueToFields: ({ json, stamp }) => [json, idToBytes(stamp)],
-  fieldsToValue([json, stamp, ...rest]) {
-    if (rest.length > 0 || typeof json !== 'string' || !isBytes(stamp, stampBytes)) return undefined
+  fieldsToValue(fields) {
+    const [, json, stamp] = fields
+    if (fields.length !== 3 || typeof json !== 'string' || !isBytes(stamp, stampBytes)) return undefined
     return { json, stamp: bytesToId<Stamp>(stamp) }
   },
 }

@@ -7,7 +7,7 @@ import type { Content, OpenContent } from './content.ts'
 /** Cell: [member]. */
 export const setCell: CellFormat<null> = {
   valueToFields: () => [],
-  fieldsToValue: (fields) => (fields.length === 0 ? null : undefined),
+  fieldsToValue: (fields) => (fields.length === 1 ? null : undefined),
 }
 
 export const openSet: OpenContent = (doc): Content => {

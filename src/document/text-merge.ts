@@ -58,7 +58,9 @@ function changedLines(from: readonly string[], to: readonly string[]): readonly 
     let position = 0
     let toPosition = 0
     const takePairsUpTo = (start: number) => {
-      for (; position < start; position++, toPosition++) take(position, position + 1, toPosition, toPosition + 1, true)
+      for (; position < start; position++, toPosition++) {
+        if (before[position] !== after[toPosition]) take(position, position + 1, toPosition, toPosition + 1, true)
+      }
     }
     for (const { start, end, toStart, toEnd } of diffLists(before, after, alignEditsMax, isSameLine)) {
       takePairsUpTo(start)
@@ -111,21 +113,15 @@ function createOffsets(parts: readonly string[]): (index: number) => number {
 }
 
 /**
- * `current` with what turned `base` into `mine` done to it too. What either side inserted is in the result, once where
- * both made the same change; what either side deleted is not. Of two insertions at one place that of `current` comes first.
+ * `current` with what turned `base` into `mine` done to it too. What either side inserted is in the result, and what both
+ * inserted at one place is there once; what either side deleted is not. At one place that of `current` comes first.
  */
 export function mergeText(base: string, mine: string, current: string): string {
   if (base === mine || mine === current) return current
   if (base === current) return mine
   const theirHunks = diffText(base, current)
-  const theirChanges = new Set(theirHunks.map(hunkToKey))
-  const myHunks = diffText(base, mine).filter((hunk) => !theirChanges.has(hunkToKey(hunk)))
-  // An insertion right before something that the other side replaced stays before the replacement.
-  const theirReplacements = new Set(theirHunks.filter(({ start, end }) => end > start).map(({ start }) => start))
-  const insertions = [
-    ...theirHunks.map(({ start, text }) => ({ at: start, rank: 1, text })),
-    ...myHunks.map(({ start, end, text }) => ({ at: start, rank: start === end && theirReplacements.has(start) ? 0 : 2, text })),
-  ].sort((a, b) => a.at - b.at || a.rank - b.rank)
+  const myHunks = diffText(base, mine)
+  const insertions = collectInsertions(theirHunks, myHunks)
   const deletions = [...theirHunks, ...myHunks].sort((a, b) => a.start - b.start)
 
   let result = ''
@@ -144,14 +140,48 @@ export function mergeText(base: string, mine: string, current: string): string {
       position = end
     }
   }
-  for (const { at, text } of insertions) {
-    keepUpTo(at)
-    result += text
+  for (const offset of [...insertions.keys()].sort((a, b) => a - b)) {
+    keepUpTo(offset)
+    const { before, theirs, mine } = insertions.get(offset) as Insertion
+    result += before + unionOf(theirs, mine)
   }
   keepUpTo(base.length)
   return result
 }
 
-function hunkToKey({ start, end, text }: Hunk): string {
-  return `${start},${end},${text}`
+/** What comes in at one offset of the base. */
+interface Insertion {
+  /** Of mine, what belongs before something that they replaced. */
+  before: string
+  theirs: string
+  mine: string
+}
+
+function collectInsertions(theirHunks: readonly Hunk[], myHunks: readonly Hunk[]): ReadonlyMap<number, Insertion> {
+  const insertions = new Map<number, Insertion>()
+  const at = (offset: number): Insertion => {
+    let insertion = insertions.get(offset)
+    if (insertion === undefined) insertions.set(offset, (insertion = { before: '', theirs: '', mine: '' }))
+    return insertion
+  }
+  const replaced = new Set<number>()
+  for (const { start, end, text } of theirHunks) {
+    at(start).theirs += text
+    if (end > start) replaced.add(start)
+  }
+  for (const { start, end } of theirHunks) if (end === start) replaced.delete(start)
+  for (const { start, end, text } of myHunks) at(start)[start === end && replaced.has(start) ? 'before' : 'mine'] += text
+  return insertions
+}
+
+/** Everything of `theirs` in its order with everything of `mine` in its order, and what they share once. */
+function unionOf(theirs: string, mine: string): string {
+  if (theirs === '' || mine === '') return theirs + mine
+  let result = ''
+  let position = 0
+  for (const { end, text } of diffText(theirs, mine)) {
+    result += theirs.slice(position, end) + text
+    position = end
+  }
+  return result + theirs.slice(position)
 }

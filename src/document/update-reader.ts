@@ -17,13 +17,13 @@ export interface StructId {
 }
 
 /** What an item holds. Everything else that Yjs knows (formatting, embeds, subdocuments, nested text and XML, tombstones) is refused. */
-export type StructContent =
+type StructContent =
   | { readonly type: 'any'; readonly values: readonly Json[] }
   | { readonly type: 'binary'; readonly bytes: Uint8Array }
   | { readonly type: 'string'; readonly text: string }
   | { readonly type: 'container'; readonly container: 'array' | 'map' }
 
-export interface Struct {
+interface Struct {
   readonly clock: number
   /** How many clocks it takes, at least 1. */
   readonly length: number
@@ -38,7 +38,7 @@ export interface Struct {
   readonly content: StructContent
 }
 
-export interface DeletedRange {
+interface DeletedRange {
   readonly client: number
   readonly clock: number
   readonly length: number

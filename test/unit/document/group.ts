@@ -91,7 +91,7 @@ export function runGroup(kind: LiveKind, seed: number, steps: number, draw: Draw
   return { kind, replicas, operations }
 }
 
-export function contextOf(replica: Replica, stamp: Stamp): EditContext {
+function contextOf(replica: Replica, stamp: Stamp): EditContext {
   return { client: replica.client, stamp, textVersion: (version) => replica.versions.get(version) }
 }
 

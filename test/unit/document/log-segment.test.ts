@@ -7,6 +7,7 @@ import {
   entryIdOf,
   openSegmentWriter,
   parseEntryId,
+  readAcceptedSegmentUpdate,
   readSegmentUpdate,
   segmentDigest,
 } from '../../../src/document/index.ts'
@@ -37,7 +38,9 @@ describe('log segments', () => {
       const writer = openSegmentWriter(client)
       for (const batch of drawBatches(seed)) {
         const clock = writer.entries
-        expect(readSegmentUpdate(writer.append(batch), client, clock), `seed ${seed}`).toEqual({ ok: true, value: batch })
+        const update = writer.append(batch)
+        expect(readSegmentUpdate(update, client, clock), `seed ${seed}`).toEqual({ ok: true, value: batch })
+        expect(readAcceptedSegmentUpdate(update, client), `seed ${seed}`).toEqual({ ok: true, value: batch })
         expect(writer.entries).toBe(clock + batch.length)
       }
     }
@@ -155,6 +158,23 @@ describe('updates of a log from a peer', () => {
 
   test('an update of another client is refused', () => {
     expect(readSegmentUpdate(made(two), client + 1, 0)).toMatchObject({ reason: 'structs of another client than the feed' })
+  })
+
+  test('more entries than one envelope may carry are refused', () => {
+    expect(
+      readSegmentUpdate(
+        made((doc) => entries(doc).push(Array.from({ length: 16_385 }, () => ({ t: '' })))),
+        client,
+        0,
+      ).ok,
+    ).toBe(false)
+    expect(
+      readSegmentUpdate(
+        made((doc) => entries(doc).push(Array.from({ length: 16_384 }, () => ({ t: '' })))),
+        client,
+        0,
+      ).ok,
+    ).toBe(true)
   })
 
   test('a damaged update is refused or still means the same number of clocks to Yjs', () => {

@@ -154,6 +154,8 @@ describe('differences of texts', () => {
     ['I insert into what they deleted', 'a b c', 'a b X c', '', 'X '],
     ['I delete what they inserted into', 'a b c', '', 'a b X c', 'X '],
     ['both delete, overlapping', 'a b c d', 'a d', 'a b', 'a '],
+    ['I insert what they inserted, and more', 'a\n', 'a\nb\nc\nd\n', 'a\nb\nd\n', 'a\nb\nc\nd\n'],
+    ['I write again, on the old base, what was merged before', '', 'one\ntwo\nthree\n', 'one\nother\ntwo\n', 'one\nother\ntwo\nthree\n'],
     ['both insert the same', 'a c', 'a b c', 'a b c d', 'a b c d'],
   ])('when %s', (_, base, mine, theirs, merged) => {
     expect(mergeText(base, mine, theirs)).toBe(merged)
