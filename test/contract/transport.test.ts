@@ -59,7 +59,7 @@ describe.each([
   const world = createWorld()
   const running: Probe[] = []
 
-  function create({ key = createSigningKey(systemRandom), joinOpen = () => false } = {}): Probe {
+  function create({ key = createSigningKey(systemRandom), joinOpen = (): boolean => false } = {}): Probe {
     const probe = createProbe(key.publicKey, world.create(key, joinOpen))
     running.push(probe)
     return probe
