@@ -21,7 +21,10 @@ function statusText(status: Status): string {
     ['instance', `${instance.name}  ${instance.role ?? 'not a member'}`],
     ['home', status.home],
     ['running', `${spanOf(status.uptimeSeconds)}, process ${status.processId}, version ${status.version}`],
-    ['network', network.paused ? "paused: 'selfsame network resume' goes on" : network.addresses.join('\n         ')],
+    ...(network.paused ? ["paused: 'selfsame network resume' goes on"] : network.addresses).map((line, index) => [
+      index === 0 ? 'network' : '',
+      line,
+    ]),
     ['memory', `${amountText(status.documents, 'document', 'documents')}, ${amountText(status.entries, 'log entry', 'log entries')}`],
   ])
   const others = peers.length === 0 ? "no other instances: 'selfsame invite' admits one" : columnsOf(peers.map(peerCells))
