@@ -12,7 +12,6 @@ import { SelfsameError } from '../core/index.ts'
 import { nearestName } from './nearest-name.ts'
 
 const levels = ['debug', 'info', 'warn', 'error', 'silent'] as const
-export type LogLevel = (typeof levels)[number]
 
 /** The rooms that log. */
 const loggingRooms = ['storage', 'network', 'replica', 'api', 'daemon'] as const

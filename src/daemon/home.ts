@@ -44,7 +44,7 @@ export interface Identity {
   readonly rootSeed: Uint8Array | null
 }
 
-export function homePathsOf(directory: string): HomePaths {
+function homePathsOf(directory: string): HomePaths {
   const absolute = resolve(directory)
   const run = join(absolute, 'run')
   return {
