@@ -63,7 +63,7 @@ export function envelopeSize(envelope: Envelope): number {
 }
 
 /** The envelope as a value to encode in a message. */
-export function envelopeToWire(envelope: Envelope, withSignature: boolean = true): Encodable {
+export function envelopeToWire(envelope: Pick<Envelope, 'headerBytes' | 'signature' | 'bodies'>, withSignature: boolean = true): Encodable {
   return [envelope.headerBytes, withSignature ? envelope.signature : null, envelope.bodies.map((body) => [body.salt, body.bytes])]
 }
 

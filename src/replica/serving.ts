@@ -5,7 +5,6 @@
 import type { Encodable, FeedId } from '../core/index.ts'
 import { envelopeToWire } from '../feed/index.ts'
 import type { Store, StoredEnvelope } from '../storage/index.ts'
-import { storedToEnvelope } from './ledger.ts'
 import { chunkBytesTarget, encodeChunk } from './messages.ts'
 import type { FeedRange } from './messages.ts'
 
@@ -103,7 +102,7 @@ export class Serving {
     this.#bytes += bytes
     const last = this.#readers.every((reader) => reader.isPastRange) || this.#bytes >= this.#bytesMax
     const lasts = new Set(lastOfFeed.values())
-    const wire: Encodable[] = chunk.map((stored, index) => envelopeToWire(storedToEnvelope(stored), lasts.has(index)))
+    const wire: Encodable[] = chunk.map((stored, index) => envelopeToWire(stored, lasts.has(index)))
     return { frame: encodeChunk(this.request, last, wire), last }
   }
 
