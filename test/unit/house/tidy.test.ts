@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readProjectFile, readProjectFiles } from './project-files.ts'
+import { projectRoot, readProjectFile, readProjectFiles } from './project-files.ts'
 import { tidyViolations } from './tidy-rules.ts'
 
 const manifest = JSON.parse(readProjectFile('package.json')) as {
@@ -37,6 +39,26 @@ describe('the check of habits finds', () => {
   test('nothing in a tidy file', () => {
     expect(tidyViolations(new Map([['src/core/planted-well.ts', `${head}export const a = new Date(0)\n`]]))).toEqual([])
   })
+})
+
+test('the documents link to what is there', () => {
+  const documents = readProjectFiles('*.md', 'docs/*.md')
+  const headings = (path: string): readonly string[] =>
+    [...(documents.get(path) ?? '').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\w\s-]/g, '')
+        .replaceAll(' ', '-'),
+    )
+  const broken = [...documents].flatMap(([path, text]) =>
+    [...text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)]
+      .map(([, file = '', anchor]) => ({ target: file === '' ? path : join(dirname(path), file), anchor }))
+      .filter(
+        ({ target, anchor }) => !existsSync(join(projectRoot, target)) || (anchor !== undefined && !headings(target).includes(anchor)),
+      )
+      .map(({ target, anchor }) => `${path}: ${target}${anchor === undefined ? '' : `#${anchor}`}`),
+  )
+  expect(broken).toEqual([])
 })
 
 describe('the manifest', () => {
