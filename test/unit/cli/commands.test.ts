@@ -291,7 +291,7 @@ describe('the group', () => {
       ],
       documents: 1,
       entries: 10_000,
-      attention: [{ kind: 'twin', detail: 'a second daemon runs with this key', since: time }],
+      attention: [{ kind: 'second-copy', detail: 'a second daemon runs with this key', since: time }],
     }
     const { out } = await call(['status'], status)
     expect(out).toContain('agent     kevin  a1a1a1a1a1a1a1a1\n')
@@ -301,7 +301,7 @@ describe('the group', () => {
     expect(out).toMatch(/phone {3}connected {3}lacks 3, has 2 more/)
     expect(out).toMatch(/attic {3}offline {5}was in sync .* last seen 2026/)
     expect(out).toMatch(/new {5}connecting {2}unknown/)
-    expect(out).toContain('! twin: a second daemon runs with this key (since 2026')
+    expect(out).toContain('! second-copy: a second daemon runs with this key (since 2026')
     expect((await call(['status'], { ...status, peers: [], network: { paused: true, addresses: [] } })).out).toMatch(
       /paused.*resume.*\n[^]*selfsame invite/,
     )
