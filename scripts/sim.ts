@@ -1,8 +1,8 @@
-/** Runs the simulator: `npm run sim -- --seeds N --from S [--trace]`. A failing seed is printed with the command that replays it. */
+/** Runs the simulator: `npm run sim -- --seeds N --from S [--until-failure]`. A failing seed is printed with the command that replays it. */
 import { parseArgs } from 'node:util'
 import { simulate } from '../test/sim/simulate.ts'
 
-const { values } = parseArgs({ options: { seeds: { type: 'string', default: '100' }, from: { type: 'string', default: '1' } } })
+const { values } = parseArgs({ options: { seeds: { type: 'string', default: '100' }, from: { type: 'string', default: '1' }, 'until-failure': { type: 'boolean', default: false } } })
 const seeds = Number(values.seeds)
 const from = Number(values.from)
 if (!Number.isSafeInteger(seeds) || !Number.isSafeInteger(from) || seeds < 1) {
@@ -23,6 +23,7 @@ for (let seed = from; seed < from + seeds; seed += 1) {
   if (result.faults.length === 0) continue
   failed += 1
   process.stdout.write(`seed ${seed} failed: ${result.faults[0]}\n  replay: npm run sim -- --seeds 1 --from ${seed}\n`)
+  if (values['until-failure']) break
 }
 const seconds = (performance.now() - began) / 1_000
 process.stdout.write(

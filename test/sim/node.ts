@@ -6,6 +6,7 @@ import type { MembershipRecord } from '../../src/membership/index.ts'
 import type { MemoryNetwork, MemoryTransport } from '../../src/network/index.ts'
 import { Replica, foundAddressesToMeta } from '../../src/replica/index.ts'
 import type { Identity } from '../../src/replica/index.ts'
+import { decodeControl, decodeGossip } from '../../src/replica/messages.ts'
 import { CommitFailure, createMemoryStore } from '../../src/storage/index.ts'
 import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
 import type { SeededRandom, VirtualTime } from './virtual-time.ts'
@@ -93,6 +94,15 @@ export class SimNode {
     const { network } = this.#world
     this.#lives += 1
     const transport = network.attach(this.#options.identity.key.publicKey, { address: this.#options.address })
+    const { publish, send } = transport
+    transport.publish = (bytes) => {
+      this.#checkGossip(bytes)
+      publish(bytes)
+    }
+    transport.send = (link, channel, bytes) => {
+      if (channel === 'control') this.#checkControl(bytes)
+      return send(link, channel, bytes)
+    }
     const life = { alive: true, replica: null as Replica | null, transport }
     this.#life = life
     const replica = await Replica.open({
@@ -187,6 +197,25 @@ export class SimNode {
         })
       })
     })
+  }
+
+  /** Nothing is gossiped before it is on the disk. */
+  #checkGossip(bytes: Uint8Array): void {
+    const message = decodeGossip(bytes)
+    if (!message.ok || message.value.type !== 'envelope') return
+    const { hash, header } = message.value.envelope
+    if (this.#disk.locate(hash)?.position == null) this.#fault(`${this.name} gossiped ${header.feed}:${header.sequence} before it was durable`)
+  }
+
+  /** Nothing is acknowledged to a peer before it is on the disk. */
+  #checkControl(bytes: Uint8Array): void {
+    const message = decodeControl(bytes)
+    if (!message.ok || message.value.type !== 'frontier') return
+    const onDisk = new Map(this.#disk.feeds().map((row) => [row.feed, row]))
+    for (const { applied, feed, have } of message.value.entries) {
+      const row = onDisk.get(feed)
+      if (row === undefined || row.have < have || row.applied < applied) this.#fault(`${this.name} told of ${feed}:${have} before it was durable`)
+    }
   }
 
   /** What must hold of every commit, whoever made it. */

@@ -132,7 +132,8 @@ class Simulation {
     const random = this.#random
     const node = random.pick(this.#nodes)
     const action = random.unit()
-    if (action < 0.86) this.#write(node)
+    if (action < 0.84) this.#write(node)
+    else if (action < 0.86) this.#repeat(node)
     else if (action < 0.89) await this.#toggle(node)
     else if (action < 0.93) this.#cut()
     else if (action < 0.95) this.#backups.get(node)?.push({ disk: node.copyOfDisk(), at: this.#requests.length })
@@ -232,6 +233,17 @@ class Simulation {
       .catch((error: unknown) => {
         if (!(error instanceof SelfsameError)) this.#world.faults.push(`a request failed as none may: ${String(error instanceof Error ? error.stack : error)}`)
       })
+  }
+
+  /** A client asks another copy of the home for what one copy did already: an entry of a log must not appear twice. */
+  #repeat(node: SimNode): void {
+    const { replica } = node
+    const asked = this.#requests.filter((request) => request.instance === node.identity.instance && request.operation.type === 'append')
+    if (replica === null || asked.length === 0) return
+    const request = this.#random.pick(asked)
+    replica.write({ operations: [request.operation], operationId: request.id }).catch((error: unknown) => {
+      if (!(error instanceof SelfsameError)) this.#world.faults.push(`a repeated request failed as none may: ${String(error)}`)
+    })
   }
 
   /** A client that does not learn the outcome asks again with the same operation id. */
