@@ -142,35 +142,30 @@ export function mergeText(base: string, mine: string, current: string): string {
   }
   for (const offset of [...insertions.keys()].sort((a, b) => a - b)) {
     keepUpTo(offset)
-    const { before, theirs, mine } = insertions.get(offset) as Insertion
-    result += before + unionOf(theirs, mine)
+    const { inserted, replacing } = insertions.get(offset) as Arrivals
+    result += unionOf(inserted.theirs, inserted.mine) + unionOf(replacing.theirs, replacing.mine)
   }
   keepUpTo(base.length)
   return result
 }
 
-/** What comes in at one offset of the base. */
-interface Insertion {
-  /** Of mine, what belongs before something that they replaced. */
-  before: string
-  theirs: string
-  mine: string
+/** What comes in at one offset of the base: what was put before the text there, then what took the place of it. */
+interface Arrivals {
+  readonly inserted: { theirs: string; mine: string }
+  readonly replacing: { theirs: string; mine: string }
 }
 
-function collectInsertions(theirHunks: readonly Hunk[], myHunks: readonly Hunk[]): ReadonlyMap<number, Insertion> {
-  const insertions = new Map<number, Insertion>()
-  const at = (offset: number): Insertion => {
-    let insertion = insertions.get(offset)
-    if (insertion === undefined) insertions.set(offset, (insertion = { before: '', theirs: '', mine: '' }))
-    return insertion
+function collectInsertions(theirHunks: readonly Hunk[], myHunks: readonly Hunk[]): ReadonlyMap<number, Arrivals> {
+  const insertions = new Map<number, Arrivals>()
+  const collect = (side: 'theirs' | 'mine', hunks: readonly Hunk[]) => {
+    for (const { start, end, text } of hunks) {
+      const arrivals = insertions.get(start) ?? { inserted: { theirs: '', mine: '' }, replacing: { theirs: '', mine: '' } }
+      insertions.set(start, arrivals)
+      arrivals[end === start ? 'inserted' : 'replacing'][side] += text
+    }
   }
-  const replaced = new Set<number>()
-  for (const { start, end, text } of theirHunks) {
-    at(start).theirs += text
-    if (end > start) replaced.add(start)
-  }
-  for (const { start, end } of theirHunks) if (end === start) replaced.delete(start)
-  for (const { start, end, text } of myHunks) at(start)[start === end && replaced.has(start) ? 'before' : 'mine'] += text
+  collect('theirs', theirHunks)
+  collect('mine', myHunks)
   return insertions
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { SelfsameError, stampOf } from '../../../src/core/index.ts'
+import * as Y from 'yjs'
+import { encode, SelfsameError, stampOf } from '../../../src/core/index.ts'
 import { openLiveDocument } from '../../../src/document/index.ts'
 import type { Edit, EditContext, Json, LiveDocument } from '../../../src/document/index.ts'
 import { createDice, expectConvergence, runGroup, seeds } from './group.ts'
@@ -35,7 +36,7 @@ describe('counters', () => {
     return value.kind === 'counter' ? Object.fromEntries(value.totals) : undefined
   }
 
-  test.each(seeds(30))('a counter equals the sum of all increments, whatever the order they were heard in (seed %i)', (seed) => {
+  test.each(seeds(20))('a counter equals the sum of all increments, whatever the order they were heard in (seed %i)', (seed) => {
     const group = runGroup('counter', seed, 90, (dice) => several(dice, () => add(dice.pick(keys), BigInt(dice.below(21) - 10))))
     expectConvergence(group, seed)
     const sums = new Map<string, bigint>()
@@ -69,6 +70,18 @@ describe('counters', () => {
     expect(document.digest()).toBe(before)
   })
 
+  test('should a faulty feed leave an old total beside its new one, the new one counts, wherever it is read', () => {
+    const faulty = new Y.Doc()
+    faulty.clientID = 7
+    faulty.getArray('cells').push([encode(['k', 5]), encode(['k', 9])])
+    const document = openLiveDocument('counter', null)
+    document.apply(Y.encodeStateAsUpdate(faulty))
+    expect(totals(document)).toEqual({ k: 9n })
+    expect(totals(openLiveDocument('counter', document.state()))).toEqual({ k: 9n })
+    edit(document, 7, add('k', 1n))
+    expect(totals(document)).toEqual({ k: 10n })
+  })
+
   test('a sum that concurrent writers took out of range can be brought back', () => {
     const a = openLiveDocument('counter', null)
     const b = openLiveDocument('counter', null)
@@ -87,7 +100,7 @@ describe('counters', () => {
 describe('sets', () => {
   const drawEdit = (dice: Dice): Edit => ({ type: dice.chance(0.6) ? 'set.add' : 'set.remove', member: dice.pick(keys) })
 
-  test.each(seeds(30))('a set holds what was added and not removed by someone who saw it (seed %i)', (seed) => {
+  test.each(seeds(20))('a set holds what was added and not removed by someone who saw it (seed %i)', (seed) => {
     const group = runGroup('set', seed, 90, (dice) => several(dice, () => drawEdit(dice)))
     expectConvergence(group, seed)
     const additions = liveAdditions(group.operations, (each) => {
@@ -110,6 +123,12 @@ describe('sets', () => {
     expect(b.digest()).toBe(a.digest())
   })
 
+  test('adding a member again and again does not make the set grow', () => {
+    const document = openLiveDocument('set', null)
+    for (let round = 0; round < 100; round++) edit(document, 1, { type: 'set.add', member: 'ada' })
+    expect(document.state().length).toBeLessThan(40)
+  })
+
   test('removing an absent member writes nothing', () => {
     expect(edit(openLiveDocument('set', null), 1, { type: 'set.remove', member: 'ada' })).toBeNull()
   })
@@ -122,7 +141,7 @@ describe('register maps', () => {
       ? { type: 'register.set', key: dice.pick(keys), value: drawValue(dice) }
       : { type: 'register.delete', key: dice.pick(keys) }
 
-  test.each(seeds(30))('the siblings of a key are exactly its concurrent writes, the greatest stamp first (seed %i)', (seed) => {
+  test.each(seeds(20))('the siblings of a key are exactly its concurrent writes, the greatest stamp first (seed %i)', (seed) => {
     const group = runGroup('register', seed, 90, (dice) => several(dice, () => drawEdit(dice)))
     expectConvergence(group, seed)
     const additions = liveAdditions(group.operations, (each) => {
@@ -224,7 +243,7 @@ describe('size', () => {
     expect(document.sizeEstimate).toBeGreaterThan(document.state().length)
   })
 
-  test('thousands of feeds that each write once into a large document are placed quickly and in one order', () => {
+  test('thousands of feeds that each write once into a large document are placed without a walk, and to one digest', () => {
     const dice = createDice(3)
     const large = openLiveDocument('set', null)
     large.edit(context(2 ** 40), (apply) => {

@@ -53,7 +53,7 @@ function drawOperation(dice: Dice, target: Json): JsonPatchOperation {
 }
 
 describe('json documents', () => {
-  test.each(seeds(60))('replicas converge on random patches, and a patch does at its writer exactly what it says (seed %i)', (seed) => {
+  test.each(seeds(30))('replicas converge on random patches, and a patch does at its writer exactly what it says (seed %i)', (seed) => {
     const draw = (dice: Dice, replica: Replica): readonly Edit[] => {
       const before = jsonOf(replica.document)
       const edits: Edit[] = []
