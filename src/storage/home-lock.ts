@@ -10,6 +10,9 @@ import { sqliteCode, sqliteCodeOf } from './sqlite-connection.ts'
 /** The file in a home. Reading it from the process that holds the lock would release it (POSIX): copy a home from another process. */
 const lockFile = 'lock.sqlite'
 
+/** Connections that hold a lock. One that nobody refers to would be collected, and its lock freed with it. */
+const holders = new Set<DatabaseSync>()
+
 export interface HomeLock {
   /** Frees the home. Calling it again changes nothing. */
   release(): void
@@ -33,10 +36,11 @@ export function lockHome(directory: string): HomeLock {
       cause: error,
     })
   }
-  const held = database
+  const holder = database
+  holders.add(holder)
   return {
     release() {
-      if (held.isOpen) held.close()
+      if (holders.delete(holder)) holder.close()
     },
   }
 }

@@ -3,8 +3,8 @@
  * milliseconds on a real disk; reads run here on a connection of their own.
  *
  * A commit is visible to other connections a moment before its promise resolves. So the reading connection is pinned
- * to what it sees while a commit is under way. It is never pinned otherwise, nor when the writer copies the write-ahead
- * log into the database: a pinned reader keeps the log from starting again at its beginning.
+ * to what it sees while a commit is under way. It must not be pinned while the write-ahead log is copied into the
+ * database, or the log could not start again at its beginning: that happens between two commits, when the log is long.
  */
 import type { DatabaseSync } from 'node:sqlite'
 import { assert, SelfsameError } from '../core/index.ts'
@@ -36,9 +36,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const { path, logger, pagesMax = null } = options
   try {
     prepareFile(options)
-    const checkpointFailed = (reason: string): void =>
-      logger.warn({ reason }, 'the write-ahead log could not be copied into the database: it grows until it can')
-    const writer = await WriterLink.start({ path, pagesMax }, checkpointFailed)
+    const writer = await WriterLink.start({ path, pagesMax })
     return new SqliteStore(openForReading(path), writer, logger)
   } catch (error) {
     throw toStorageError(error)
@@ -69,13 +67,16 @@ function check(database: DatabaseSync): void {
 class SqliteStore extends SqliteReads implements Store {
   readonly #reader: DatabaseSync
   readonly #writer: WriterLink
+  readonly #logger: Logger
   #state: 'open' | 'committing' | 'failed' | 'closed' = 'open'
+  #checkpoint: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   constructor(reader: DatabaseSync, writer: WriterLink, logger: Logger) {
     super(reader, logger)
     this.#reader = reader
     this.#writer = writer
+    this.#logger = logger
   }
 
   async commit(batch: WriteBatch): Promise<void> {
@@ -101,12 +102,20 @@ class SqliteStore extends SqliteReads implements Store {
   }
 
   async #write(program: Uint8Array<ArrayBuffer>): Promise<void> {
-    await this.#writer.checkpoint
+    await this.#checkpoint
     this.queries.begin.first()
     this.queries.pin.first()
     const answer = await this.#writer.request(program)
     this.queries.unpin.first()
+    if (answer.event === 'committed' && answer.logIsLong) this.#checkpoint = this.#ask('checkpoint')
     if (answer.event === 'failed') throw new CommitFailure(answer.outcome, `the commit failed: ${answer.reason}`)
+  }
+
+  /** Nothing is lost when this fails: the log stays, and a dead thread is noticed by the next commit. */
+  async #ask(request: 'checkpoint' | 'close'): Promise<void> {
+    const answer = await this.#writer.request(request).catch(toStorageError)
+    const failure = answer instanceof Error ? answer.message : answer.event === 'done' ? answer.failure : null
+    if (failure !== null) this.#logger.warn({ failure }, 'the write-ahead log could not be copied into the database: it grows until it can')
   }
 
   close(): Promise<void> {
@@ -120,8 +129,8 @@ class SqliteStore extends SqliteReads implements Store {
     this.#state = 'closed'
     if (failed) return
     this.#reader.close()
-    await this.#writer.checkpoint
-    await this.#writer.request('close')
+    await this.#checkpoint
+    await this.#ask('close')
     await this.#writer.ended
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The writer thread: the only connection that writes. It runs one program per commit, answers, and then, when the
- * write-ahead log has grown, copies it into the database, so that no commit waits for that except the next one.
+ * The writer thread: the only connection that writes. It runs one program per commit, and copies the write-ahead log
+ * into the database when it is told to.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -16,17 +16,16 @@ export interface WriterData {
   readonly pagesMax: number | null
 }
 
-/** A program to commit, or the order to close and end. */
-export type WriterRequest = Uint8Array<ArrayBuffer> | 'close'
+/** A program to commit; or to copy the write-ahead log into the database; or to close it and end. */
+export type WriterRequest = Uint8Array<ArrayBuffer> | 'checkpoint' | 'close'
 
 export type WriterAnswer =
   | { readonly event: 'ready' }
-  /** `checkpoint`: one follows now, and `checkpointed` after it. */
-  | { readonly event: 'committed'; readonly checkpoint: boolean }
+  /** `logIsLong`: a checkpoint is due. */
+  | { readonly event: 'committed'; readonly logIsLong: boolean }
   | { readonly event: 'failed'; readonly outcome: 'rolled-back' | 'unknown'; readonly reason: string }
-  /** `failure`: why it could not be done; the log stays and grows, nothing is lost. */
-  | { readonly event: 'checkpointed'; readonly failure: string | null }
-  | { readonly event: 'closed'; readonly failure: string | null }
+  /** After `checkpoint` and `close`. `failure`: why it could not be done; the log stays and grows, nothing is lost. */
+  | { readonly event: 'done'; readonly failure: string | null }
 
 /** Pages in the write-ahead log from which on it is copied into the database: 16 MiB. More pages are rewritten less
  * often, and cost disk and time at the next start. */
@@ -71,7 +70,7 @@ function createWriter(database: DatabaseSync): {
       } catch (error) {
         return { event: 'failed', outcome: rollBackAfter(error, database), reason: reasonOf(error) }
       }
-      return { event: 'committed', checkpoint: Number(logSize.get()?.log) >= logPagesMax }
+      return { event: 'committed', logIsLong: Number(logSize.get()?.log) >= logPagesMax }
     },
     checkpoint: () => attempt(() => database.exec('pragma wal_checkpoint(passive)')),
     close: () =>
@@ -112,14 +111,11 @@ function serve(port: NonNullable<typeof parentPort>, { path, pagesMax }: WriterD
   if (pagesMax !== null) database.exec(`pragma max_page_count = ${pagesMax}`)
   const writer = createWriter(database)
   port.on('message', (request: WriterRequest) => {
-    if (request === 'close') {
-      answer({ event: 'closed', failure: writer.close() })
+    if (request === 'checkpoint') answer({ event: 'done', failure: writer.checkpoint() })
+    else if (request === 'close') {
+      answer({ event: 'done', failure: writer.close() })
       port.close()
-      return
-    }
-    const outcome = writer.commit(request)
-    answer(outcome)
-    if (outcome.event === 'committed' && outcome.checkpoint) answer({ event: 'checkpointed', failure: writer.checkpoint() })
+    } else answer(writer.commit(request))
   })
   answer({ event: 'ready' })
 }

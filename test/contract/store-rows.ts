@@ -49,6 +49,18 @@ export function feedRow(head: EnvelopeRow, applied: number): FeedRow {
   }
 }
 
+/** Commits `count` applied envelopes of the first feed from sequence `from` on, each at the position of its sequence, in the first document. */
+export function appendedBy(from: number, count: number): WriteBatch {
+  const [feed, document] = [feedOf(0), documentOf(0)]
+  const envelopes = Array.from({ length: count }, (_, index) => envelopeRow(feed, from + index))
+  return {
+    feeds: [feedRow(envelopes.at(-1) as EnvelopeRow, from + count - 1)],
+    envelopes,
+    positions: envelopes.map(({ sequence }) => ({ feed, sequence, position: sequence, changed: null })),
+    touches: envelopes.map(({ sequence, hash }) => ({ document, feed, sequence, hash, position: sequence })),
+  }
+}
+
 export const entryId = (seed: number): string => idOf(`entry ${seed}`, 30)
 export const operationId = (seed: number): OperationId => idOf<OperationId>(`operation ${seed}`, 16)
 export const textOf = (seed: number): string => `text ${'é𝄞'.repeat(seed % 5)} ${seed}`

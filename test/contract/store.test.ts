@@ -7,6 +7,7 @@ import { silentLogger } from '../../src/core/index.ts'
 import { CommitFailure, createMemoryStore, openSqliteStore, textVersionsMax } from '../../src/storage/index.ts'
 import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
 import {
+  appendedBy,
   batchesArbitrary,
   documentOf,
   entryId,
@@ -42,17 +43,6 @@ async function openOnDisk(): Promise<Store> {
 
 const [feed, other] = [feedOf(0), feedOf(1)]
 const [document, another] = [documentOf(0), documentOf(1)]
-
-/** Commits `count` applied envelopes of a feed, from sequence `from` on, at positions of the same number. */
-function appended(from: number, count: number): WriteBatch {
-  const envelopes = Array.from({ length: count }, (_, index) => envelopeRow(feed, from + index))
-  return {
-    feeds: [feedRow(envelopes.at(-1)!, from + count - 1)],
-    envelopes,
-    positions: envelopes.map(({ sequence }) => ({ feed, sequence, position: sequence, changed: null })),
-    touches: envelopes.map(({ sequence, hash }) => ({ document, feed, sequence, hash, position: sequence })),
-  }
-}
 
 async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
@@ -94,7 +84,7 @@ describe.each([
 
   test('reads long chains whole', async () => {
     const store = await open()
-    await store.commit(appended(1, 200))
+    await store.commit(appendedBy(1, 200))
     expect(store.envelopes(feed, 1, 200, Infinity).map((row) => row.sequence)).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
   })
 
@@ -275,8 +265,8 @@ describe.each([
 
   test('shows nothing of a commit before its promise resolves, and all of it afterwards', async () => {
     const store = await open()
-    await store.commit(appended(1, 3))
-    const commit = store.commit(appended(4, 1))
+    await store.commit(appendedBy(1, 3))
+    const commit = store.commit(appendedBy(4, 1))
     const deadline = performance.now() + 50
     while (performance.now() < deadline) expect(store.lastPosition()).toBe(3)
     await commit
@@ -310,7 +300,7 @@ describe.each([
 
   test.each(Object.keys(broken))('refuses %s, and everything after it until it is opened again', async (name) => {
     const store = await open()
-    await store.commit(appended(1, 2))
+    await store.commit(appendedBy(1, 2))
     const failure = await failureOf(store.commit(broken[name]!))
     expect(failure).toBeInstanceOf(CommitFailure)
     expect(failure).toMatchObject({ outcome: 'unknown' })
@@ -374,7 +364,7 @@ describe('a copy of the store in memory', () => {
           })
         }),
     })
-    const commit = store.commit(appended(1, 2))
+    const commit = store.commit(appendedBy(1, 2))
     expect(store.lastPosition()).toBe(0)
     const copy = store.clone()
     held[0]!()
@@ -390,7 +380,7 @@ describe('a copy of the store in memory', () => {
         throw new CommitFailure('unknown', 'the power went')
       },
     })
-    expect(await failureOf(store.commit(appended(1, 1)))).toBeInstanceOf(CommitFailure)
+    expect(await failureOf(store.commit(appendedBy(1, 1)))).toBeInstanceOf(CommitFailure)
     expect(() => store.lastPosition()).toThrow('open the store again')
     expect(store.clone().lastPosition()).toBe(1)
   })
@@ -403,9 +393,9 @@ describe('a copy of the store in memory', () => {
         apply()
       },
     })
-    expect(await failureOf(store.commit(appended(1, 1)))).toMatchObject({ outcome: 'rolled-back' })
+    expect(await failureOf(store.commit(appendedBy(1, 1)))).toMatchObject({ outcome: 'rolled-back' })
     full = false
-    await store.commit(appended(1, 1))
+    await store.commit(appendedBy(1, 1))
     expect(store.lastPosition()).toBe(1)
   })
 })

@@ -1,0 +1,208 @@
+import { mkdtempSync, openSync, closeSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { silentLogger } from '../../../src/core/index.ts'
+import { CommitFailure, openSqliteStore } from '../../../src/storage/index.ts'
+import type { SqliteStoreOptions, Store } from '../../../src/storage/index.ts'
+import { appendedBy, batchesArbitrary, documentOf, envelopeRow, feedOf, readAll, versionOf } from '../../contract/store-rows.ts'
+import { startProcess } from './process.ts'
+
+let directory: string
+let path: string
+let stores: Store[]
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'selfsame-store-'))
+  path = join(directory, 'store.sqlite')
+  stores = []
+})
+
+afterEach(async () => {
+  for (const store of stores) await store.close()
+  rmSync(directory, { recursive: true })
+})
+
+async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
+  const store = await openSqliteStore({ path, logger: silentLogger, checkFirst: false, ...options })
+  stores.push(store)
+  return store
+}
+
+function changeFile(sql: string): void {
+  const database = new DatabaseSync(path)
+  database.exec(sql)
+  database.close()
+}
+
+const feed = feedOf(0)
+const document = documentOf(0)
+
+describe('a store that is closed and opened again', () => {
+  test('answers everything as before', async () => {
+    await fc.assert(
+      fc.asyncProperty(batchesArbitrary, async (batches) => {
+        const store = await open()
+        for (const batch of batches) await store.commit(batch)
+        const before = readAll(store)
+        await store.close()
+        const again = await open({ checkFirst: true })
+        expect(readAll(again)).toEqual(before)
+        await again.close()
+        rmSync(path)
+      }),
+      { numRuns: 5 },
+    )
+  })
+
+  test('has nothing of a commit that broke an invariant, and goes on', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 3))
+    const broken = store.commit({ ...appendedBy(4, 1), envelopes: [envelopeRow(feed, 4), envelopeRow(feed, 2)] })
+    await expect(broken).rejects.toThrow(expect.objectContaining({ outcome: 'unknown' }))
+    const again = await open()
+    expect(again.envelopes(feed, 1, 9, Infinity)).toHaveLength(3)
+    await again.commit(appendedBy(4, 1))
+    expect(again.lastPosition()).toBe(4)
+  })
+
+  test('left no write-ahead log behind', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 10))
+    await store.close()
+    expect(() => statSync(`${path}-wal`)).toThrow('ENOENT')
+  })
+})
+
+describe('a process that is killed while it commits', () => {
+  test('left every commit that it had acknowledged, and each whole', { timeout: 60_000 }, async () => {
+    let acknowledged = 0
+    for (const kills of [1, 2, 3]) {
+      const child = startProcess('./committer.ts', path)
+      for await (const line of child.lines) {
+        expect(Number(line)).toBe(acknowledged + 1)
+        acknowledged = Number(line)
+        if (acknowledged === kills * 150) void child.kill()
+      }
+      const store = await open({ checkFirst: true })
+      const last = store.lastPosition()
+      expect(last).toBeGreaterThanOrEqual(acknowledged)
+      expect(last).toBeLessThanOrEqual(acknowledged + 1)
+      const sequences = store.envelopes(feed, 1, 0xffff, Infinity).map((envelope) => envelope.sequence)
+      expect(sequences).toEqual(Array.from({ length: last }, (_, index) => index + 1))
+      expect(store.feeds()[0]).toMatchObject({ have: last, applied: last })
+      expect(store.touchesAfter(document, 0, 0xffff)).toHaveLength(last)
+      await store.close()
+      acknowledged = last
+    }
+  })
+})
+
+describe('a damaged database', () => {
+  const flip = (column: string): string => `${column} = cast(substr(${column}, 1, 9) || x'fe' || substr(${column}, 11) as blob)`
+
+  test.each([
+    ['a body', `update body set ${flip('bytes')}`],
+    ['a salt', `update body set ${flip('salt')}`],
+    ['a header', `update envelope set ${flip('header')}`],
+  ])('gives no envelope of which %s does not match its hash', async (_, sql) => {
+    const store = await open()
+    await store.commit(appendedBy(1, 1))
+    await store.close()
+    changeFile(sql)
+    const again = await open()
+    const corrupt: unknown = expect.objectContaining({ code: 'storage-corrupt' })
+    expect(() => again.envelopes(feed, 1, 1, 1)).toThrow(corrupt)
+    expect(() => again.appliedAfter(0, 1)).toThrow(corrupt)
+    expect(() => again.touchesAfter(document, 0, 1)).toThrow(corrupt)
+    expect(() => again.envelopes(feed, 1, 1, 1)).toThrow(`envelope 1 of feed ${feed}`)
+  })
+
+  test('does without what can be rebuilt or read again', async () => {
+    const store = await open()
+    const content = 'a text of some length'
+    const version = versionOf(content)
+    await store.commit({
+      snapshots: [{ document, position: 1, state: new Uint8Array(40) }],
+      textVersions: [{ document, version, position: 1, content }],
+    })
+    expect([store.snapshot(document)?.position, store.textVersion(document, version)]).toEqual([1, content])
+    await store.close()
+    changeFile(`update snapshot set ${flip('state')}; update text_version set content = 'another text'`)
+    const again = await open()
+    expect([again.snapshot(document), again.textVersion(document, version)]).toEqual([undefined, undefined])
+  })
+
+  test('is found out by the check, wherever the damage is', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 400))
+    await store.close()
+    const sound = readFileSync(path)
+    const pages = sound.length / 4_096
+    expect(pages).toBeGreaterThan(20)
+    for (const page of [1, Math.floor(pages / 2), pages - 1]) {
+      writeFileSync(path, sound)
+      const file = openSync(path, 'r+')
+      writeSync(file, Buffer.alloc(4_096, 0xa5), 0, 4_096, page * 4_096)
+      closeSync(file)
+      await expect(open({ checkFirst: true })).rejects.toThrow(expect.objectContaining({ code: 'storage-corrupt' }))
+    }
+    writeFileSync(path, sound)
+    expect((await open({ checkFirst: true })).lastPosition()).toBe(400)
+  })
+
+  test('is refused without a check where it is no database at all, with what to do', async () => {
+    writeFileSync(path, 'this is not a database, nor has it ever been one '.repeat(100))
+    await expect(open()).rejects.toThrow(expect.objectContaining({ code: 'storage-corrupt' }))
+    await expect(open()).rejects.toThrow('restore the home from a backup')
+  })
+
+  test('is refused where it belongs to another program', async () => {
+    changeFile('create table theirs (a); pragma user_version = 1')
+    await expect(open()).rejects.toThrow(expect.objectContaining({ code: 'storage-corrupt' }))
+  })
+})
+
+test('a database of a newer schema is refused and left as it is', async () => {
+  await (await open()).close()
+  changeFile('pragma user_version = 999')
+  await expect(open()).rejects.toThrow(expect.objectContaining({ code: 'storage-version' }))
+  await expect(open()).rejects.toThrow('schema version 999')
+  changeFile('pragma user_version = 1')
+  await open()
+})
+
+test('a database in a directory that is not there is an error of its own', async () => {
+  await expect(open({ path: join(directory, 'nowhere', 'store.sqlite') })).rejects.toThrow(
+    expect.objectContaining({ code: 'storage-failed' }),
+  )
+})
+
+test('a commit for which there is no space leaves nothing, and the store goes on', async () => {
+  const store = await open({ pagesMax: 120 })
+  const large = new Map([['large', new Uint8Array(400_000)]])
+  await store.commit(appendedBy(1, 5))
+  const failure: unknown = await store.commit({ ...appendedBy(6, 5), meta: large }).catch((error: unknown) => error)
+  expect(failure).toBeInstanceOf(CommitFailure)
+  expect(failure).toMatchObject({ outcome: 'rolled-back' })
+  expect([store.lastPosition(), store.meta('large'), store.envelopes(feed, 1, 99, Infinity).length]).toEqual([5, undefined, 5])
+  await store.commit(appendedBy(6, 1))
+  expect(store.lastPosition()).toBe(6)
+  await store.close()
+  const roomier = await open({ checkFirst: true })
+  await roomier.commit({ ...appendedBy(7, 5), meta: large })
+  expect(roomier.lastPosition()).toBe(11)
+})
+
+test('the write-ahead log stays bounded under commits without a pause', async () => {
+  const store = await open()
+  let largest = 0
+  for (let round = 0; round < 100; round += 1) {
+    await store.commit({ meta: new Map([['value', new Uint8Array(1 << 20).fill(round)]]) })
+    largest = Math.max(largest, statSync(`${path}-wal`).size)
+  }
+  expect(largest).toBeGreaterThan(16 << 20)
+  expect(largest).toBeLessThan(20 << 20)
+})
