@@ -1,7 +1,6 @@
 /** The front of the document room: the merge engine. The only room that imports yjs. */
 export { checkUpdate } from './check-update.ts'
 export { checkDocumentName, documentIdOf, isDocumentKind, isDocumentName } from './document-name.ts'
-export { documentKinds } from './document.ts'
 export type * from './document.ts'
 export { canonicalJson } from './json-value.ts'
 export type { JsonObject } from './json-value.ts'
@@ -19,4 +18,3 @@ export type { EntryPlace } from './log-segment.ts'
 export { openPresence } from './presence.ts'
 export type { Presence, PresenceState } from './presence.ts'
 export { textVersionOf } from './text.ts'
-export { updateBytesMax } from './update-reader.ts'
