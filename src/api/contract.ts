@@ -42,25 +42,59 @@ export const mediaTypes = {
 } as const
 
 /** Codes that any request can be answered with. */
-export const errorsEverywhere = ['invalid-request', 'not-found', 'method-not-allowed', 'too-many-requests', 'internal', 'storage-failed', 'unavailable'] as const satisfies readonly ErrorCode[]
+export const errorsEverywhere = [
+  'invalid-request',
+  'not-found',
+  'method-not-allowed',
+  'too-many-requests',
+  'internal',
+  'storage-failed',
+  'unavailable',
+] as const satisfies readonly ErrorCode[]
 
 const readErrors = ['invalid-name', 'storage-corrupt'] as const satisfies readonly ErrorCode[]
 const bodyErrors = ['too-large', 'unsupported-media-type'] as const satisfies readonly ErrorCode[]
-const writeErrors = [...bodyErrors, ...readErrors, 'operation-mismatch', 'outcome-unknown', 'read-only', 'forbidden'] as const satisfies readonly ErrorCode[]
+const writeErrors = [
+  ...bodyErrors,
+  ...readErrors,
+  'operation-mismatch',
+  'outcome-unknown',
+  'read-only',
+  'forbidden',
+] as const satisfies readonly ErrorCode[]
 
-const query = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) => Type.Object(properties, { additionalProperties: false })
+const query = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) =>
+  Type.Object(properties, { additionalProperties: false })
 const json = <Schema extends TSchema>(schema: Schema) => ({ 'application/json': schema }) as const
 
 const nameParams = Type.Object({ name: shapes.documentName })
 const writeQuery = query({
-  replicas: Type.Optional(Type.Integer({ minimum: 1, maximum: shapes.replicasMax, description: 'instances that shall hold the write, this one included, before the answer; 1 unless told' })),
-  timeout: Type.Optional(Type.String({ pattern: '^[0-9]{1,6}(ms|s)?$', description: 'how long to wait for them: 5s, 500ms or milliseconds; 5s unless told, 60s at most' })),
+  replicas: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: shapes.replicasMax,
+      description: 'instances that shall hold the write, this one included, before the answer; 1 unless told',
+    }),
+  ),
+  timeout: Type.Optional(
+    Type.String({
+      pattern: '^[0-9]{1,6}(ms|s)?$',
+      description: 'how long to wait for them: 5s, 500ms or milliseconds; 5s unless told, 60s at most',
+    }),
+  ),
 })
 const patterns = Type.Optional(
   Type.Immutable(
-    Type.Array(Type.String({ pattern: '^(log|counter|set|register|text|json|\\*)/.+$', maxLength: 300, description: 'kind/glob; * stands for any characters, also /' }), {
-      maxItems: shapes.watchPatternsMax,
-    }),
+    Type.Array(
+      Type.String({
+        pattern: '^(log|counter|set|register|text|json|\\*)/.+$',
+        maxLength: 300,
+        description: 'kind/glob; * stands for any characters, also /',
+      }),
+      {
+        maxItems: shapes.watchPatternsMax,
+      },
+    ),
   ),
 )
 const cursor = Type.Optional(Type.String({ minLength: 1, maxLength: 256 }))
@@ -98,7 +132,14 @@ export const routes = {
       kind: Type.Optional(Type.String()),
       limit: Type.Optional(limitOf(shapes.pageEntriesMax)),
       cursor,
-      order: Type.Optional(Type.Unsafe<'oldest' | 'newest'>({ type: 'string', enum: ['oldest', 'newest'], default: 'oldest', description: 'which entries come first' })),
+      order: Type.Optional(
+        Type.Unsafe<'oldest' | 'newest'>({
+          type: 'string',
+          enum: ['oldest', 'newest'],
+          default: 'oldest',
+          description: 'which entries come first',
+        }),
+      ),
       provenance: Type.Optional(Type.Boolean({ default: false, description: 'with what proves the author of each entry' })),
     }),
     response: shapes.logPage,
@@ -106,14 +147,46 @@ export const routes = {
     status: 200,
     errors: [...readErrors, 'cursor-expired'],
   },
-  'counter.read': { ...paths['counter.read'], summary: 'Reads all counters of a document', params: nameParams, response: shapes.counterValue, status: 200, errors: readErrors },
-  'counter.add': { ...paths['counter.add'], ...writing, summary: 'Adds to a counter', body: json(shapes.bodyOf('counter.add')), errors: [...writeErrors, 'overflow'] },
-  'set.read': { ...paths['set.read'], summary: 'Reads the members of a set', params: nameParams, response: shapes.setValue, status: 200, errors: readErrors },
+  'counter.read': {
+    ...paths['counter.read'],
+    summary: 'Reads all counters of a document',
+    params: nameParams,
+    response: shapes.counterValue,
+    status: 200,
+    errors: readErrors,
+  },
+  'counter.add': {
+    ...paths['counter.add'],
+    ...writing,
+    summary: 'Adds to a counter',
+    body: json(shapes.bodyOf('counter.add')),
+    errors: [...writeErrors, 'overflow'],
+  },
+  'set.read': {
+    ...paths['set.read'],
+    summary: 'Reads the members of a set',
+    params: nameParams,
+    response: shapes.setValue,
+    status: 200,
+    errors: readErrors,
+  },
   'set.add': { ...paths['set.add'], ...writing, summary: 'Adds a member to a set', body: json(shapes.bodyOf('set.add')) },
   'set.remove': { ...paths['set.remove'], ...writing, summary: 'Removes a member from a set', body: json(shapes.bodyOf('set.remove')) },
-  'register.read': { ...paths['register.read'], summary: 'Reads all registers of a document, with siblings', params: nameParams, response: shapes.registerValue, status: 200, errors: readErrors },
+  'register.read': {
+    ...paths['register.read'],
+    summary: 'Reads all registers of a document, with siblings',
+    params: nameParams,
+    response: shapes.registerValue,
+    status: 200,
+    errors: readErrors,
+  },
   'register.set': { ...paths['register.set'], ...writing, summary: 'Sets a register', body: json(shapes.bodyOf('register.set')) },
-  'register.delete': { ...paths['register.delete'], ...writing, summary: 'Deletes a register', body: json(shapes.bodyOf('register.delete')) },
+  'register.delete': {
+    ...paths['register.delete'],
+    ...writing,
+    summary: 'Deletes a register',
+    body: json(shapes.bodyOf('register.delete')),
+  },
   'text.read': {
     ...paths['text.read'],
     summary: 'Reads a text; its version is also the ETag',
@@ -130,12 +203,22 @@ export const routes = {
     body: { ...json(shapes.bodyOf('text.put')), 'text/plain': shapes.operationFields['text.put'].text },
     errors: [...writeErrors, 'base-unknown'],
   },
-  'json.read': { ...paths['json.read'], summary: 'Reads a json document', params: nameParams, response: shapes.jsonValue, status: 200, errors: readErrors },
+  'json.read': {
+    ...paths['json.read'],
+    summary: 'Reads a json document',
+    params: nameParams,
+    response: shapes.jsonValue,
+    status: 200,
+    errors: readErrors,
+  },
   'json.edit': {
     ...paths['json.edit'],
     ...writing,
     summary: 'Edits a json document by JSON Merge Patch (RFC 7396) or JSON Patch (RFC 6902)',
-    body: { 'application/merge-patch+json': shapes.operationFields['json.merge'].patch, 'application/json-patch+json': shapes.operationFields['json.patch'].patch },
+    body: {
+      'application/merge-patch+json': shapes.operationFields['json.merge'].patch,
+      'application/json-patch+json': shapes.operationFields['json.patch'].patch,
+    },
     errors: [...writeErrors, 'patch-failed'],
   },
   'documents.list': {
@@ -192,8 +275,20 @@ export const routes = {
     errors: bodyErrors,
   },
   'presence.clear': { ...paths['presence.clear'], summary: 'Says nothing any more', status: 204, errors: [] },
-  'network.pause': { ...paths['network.pause'], summary: 'Works offline on purpose', response: shapes.networkState, status: 200, errors: ['network-failed'] },
-  'network.resume': { ...paths['network.resume'], summary: 'Goes online again', response: shapes.networkState, status: 200, errors: ['network-failed', 'address-in-use'] },
+  'network.pause': {
+    ...paths['network.pause'],
+    summary: 'Works offline on purpose',
+    response: shapes.networkState,
+    status: 200,
+    errors: ['network-failed'],
+  },
+  'network.resume': {
+    ...paths['network.resume'],
+    summary: 'Goes online again',
+    response: shapes.networkState,
+    status: 200,
+    errors: ['network-failed', 'address-in-use'],
+  },
   'members.list': {
     ...paths['members.list'],
     summary: 'Lists the instances admitted to the agent',
@@ -209,18 +304,34 @@ export const routes = {
     status: 201,
     errors: [...bodyErrors, 'forbidden', 'read-only', 'outcome-unknown'],
   },
-  'status.read': { ...paths['status.read'], summary: 'Everything about this daemon at a glance', response: shapes.status, status: 200, errors: [] },
+  'status.read': {
+    ...paths['status.read'],
+    summary: 'Everything about this daemon at a glance',
+    response: shapes.status,
+    status: 200,
+    errors: [],
+  },
   'health.read': { ...paths['health.read'], summary: 'Whether anything needs attention', response: shapes.health, status: 200, errors: [] },
-  'openapi.read': { ...paths['openapi.read'], summary: 'This contract, as an OpenAPI 3.1 document', response: Type.Object({}), status: 200, errors: [] },
+  'openapi.read': {
+    ...paths['openapi.read'],
+    summary: 'This contract, as an OpenAPI 3.1 document',
+    response: Type.Object({}),
+    status: 200,
+    errors: [],
+  },
   'daemon.shutdown': { ...paths['daemon.shutdown'], summary: 'Stops the daemon', status: 202, errors: [] },
 } as const satisfies Record<RouteId, Route>
 
 type Routes = typeof routes
-type StaticField<Id extends RouteId, Field extends string> = Routes[Id] extends { readonly [F in Field]: infer Schema extends TSchema } ? Static<Schema> : undefined
+type StaticField<Id extends RouteId, Field extends string> = Routes[Id] extends { readonly [F in Field]: infer Schema extends TSchema }
+  ? Static<Schema>
+  : undefined
 
 export type RouteParams<Id extends RouteId> = StaticField<Id, 'params'>
 export type RouteQuery<Id extends RouteId> = StaticField<Id, 'query'>
 /** What any of a route's media types carries. */
-export type RouteBody<Id extends RouteId> = Routes[Id] extends { readonly body: infer Bodies } ? { [M in keyof Bodies]: Bodies[M] extends TSchema ? Static<Bodies[M]> : never }[keyof Bodies] : undefined
-/** The JSON answer; undefined where there is none. */
-export type RouteAnswer<Id extends RouteId> = StaticField<Id, 'response'>
+export type RouteBody<Id extends RouteId> = Routes[Id] extends { readonly body: infer Bodies }
+  ? { [M in keyof Bodies]: Bodies[M] extends TSchema ? Static<Bodies[M]> : never }[keyof Bodies]
+  : undefined
+/** The JSON answer. */
+export type RouteAnswer<Id extends RouteId> = Routes[Id] extends { readonly response: infer Schema extends TSchema } ? Static<Schema> : void

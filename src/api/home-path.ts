@@ -2,7 +2,7 @@
  * Where a home is and where its daemon's socket lies: shared by the daemon and every client, so both must come to the same
  * answer from the home alone. The only file outside the daemon and the commands that reads the environment.
  */
-import { lstatSync, realpathSync } from 'node:fs'
+import { lstatSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { hashToId, SelfsameError } from '../core/index.ts'
@@ -23,7 +23,7 @@ export function homePathOf(home?: string): string {
 export function socketPathOf(home: string): string {
   const path = join(realPathOf(home), 'run', 'api.sock')
   if (Buffer.byteLength(path) <= socketPathBytesMax) return path
-  return join('/tmp', `selfsame-${process.getuid?.() ?? 'home'}`, `${hashToId('selfsame/home/1', Buffer.from(path)).slice(0, 32)}.sock`)
+  return join('/tmp', `selfsame-${ownerOf(home)}`, `${hashToId('selfsame/home/1', Buffer.from(path)).slice(0, 32)}.sock`)
 }
 
 function realPathOf(home: string): string {
@@ -32,6 +32,10 @@ function realPathOf(home: string): string {
   } catch {
     return resolve(home)
   }
+}
+
+function ownerOf(home: string): number | string {
+  return statSync(home, { throwIfNoEntry: false })?.uid ?? process.getuid?.() ?? 'home'
 }
 
 /**
@@ -44,6 +48,7 @@ export function checkSocketDirectory(socketPath: string): void {
   const user = process.geteuid?.()
   if (found === undefined || user === undefined) return
   if (!found.isDirectory()) throw new SelfsameError('home-unsafe', `${directory} is not a directory: move it away`)
-  if (found.uid !== user && user !== 0) throw new SelfsameError('home-unsafe', `${directory} belongs to another user: the daemon's socket cannot be trusted there`)
+  if (found.uid !== user && user !== 0)
+    throw new SelfsameError('home-unsafe', `${directory} belongs to another user: the daemon's socket cannot be trusted there`)
   if ((found.mode & 0o077) !== 0) throw new SelfsameError('home-unsafe', `${directory} is open to other users: chmod 700 ${directory}`)
 }

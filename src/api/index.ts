@@ -1,7 +1,6 @@
-/** The front of the api room: the contract, the port it is served from, the server and the client. */
-export * from './agent.ts'
-export { homePathOf, socketPathOf } from './home-path.ts'
+/** The front of the api room for the daemon: the port that it serves and the server. Whoever calls the API imports `client.ts`. */
+export * from './client.ts'
 export { createMatcher } from './patterns.ts'
 export type * from './port.ts'
-export type * from './schemas.ts'
-export { bigintToInteger, integerToBigint, timeToMilliseconds } from './values.ts'
+export { openServer } from './server.ts'
+export type { Server, ServerOptions } from './server.ts'

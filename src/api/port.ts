@@ -6,7 +6,6 @@
  * Reading a document that nobody wrote gives the empty value of its kind. JSON values come with their keys sorted.
  */
 import type {
-  Change,
   ChangePage,
   CounterValue,
   DocumentDigest,

@@ -5,6 +5,7 @@
 import Type from 'typebox'
 import type { Static, TObject, TProperties, TSchema } from 'typebox'
 import { cellKeyLengthMax, documentNameBytesMax, memberNameLengthMax, operationIdLengthMax, textLengthMax } from '../core/index.ts'
+import { timePattern } from './values.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
@@ -26,7 +27,11 @@ export const replicasMax = 1_000
 export const timeMillisecondsMax = 253_402_300_799_999
 
 /** An object of exactly these properties. */
-function shape<Properties extends TProperties>(title: string | null, properties: Properties, options: Record<string, unknown> = {}): TObject<Properties> {
+function shape<Properties extends TProperties>(
+  title: string | null,
+  properties: Properties,
+  options: Record<string, unknown> = {},
+): TObject<Properties> {
   return Type.Object(properties, { ...(title === null ? {} : { title }), additionalProperties: false, ...options })
 }
 
@@ -44,7 +49,13 @@ function orNull<Schema extends TSchema>(schema: Schema) {
 
 /** One of several shapes, told apart by the text in `tag`: the form that both ajv and OpenAPI read as a tagged union. */
 function taggedBy<Shapes extends TSchema[]>(title: string, tag: string, shapes: [...Shapes]) {
-  return Type.Unsafe<Static<Shapes[number]>>({ title, type: 'object', required: [tag], discriminator: { propertyName: tag }, oneOf: shapes })
+  return Type.Unsafe<Static<Shapes[number]>>({
+    title,
+    type: 'object',
+    required: [tag],
+    discriminator: { propertyName: tag },
+    oneOf: shapes,
+  })
 }
 
 const json = Type.Unsafe<Json>({ title: 'Json', description: 'any JSON value' })
@@ -63,13 +74,10 @@ export const documentName = Type.String({
 const cellKey = Type.String({ maxLength: cellKeyLengthMax, description: `text of at most ${cellKeyLengthMax} characters` })
 
 /** What a client may give as a point in time. `timeToMilliseconds` reads it. */
-export const timeInput = Type.Union(
-  [
-    Type.Integer({ minimum: 0, maximum: timeMillisecondsMax }),
-    Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\d(T\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,9})?)?(Z|[+-]\\d\\d:\\d\\d))?$' }),
-  ],
-  { title: 'TimeInput', description: 'ISO 8601 with a zone (2026-11-01T09:30:00Z), a date (2026-11-01, UTC), or milliseconds since 1970' },
-)
+export const timeInput = Type.Union([Type.Integer({ minimum: 0, maximum: timeMillisecondsMax }), Type.String({ pattern: timePattern })], {
+  title: 'TimeInput',
+  description: 'ISO 8601 with a zone (2026-11-01T09:30:00Z), a date (2026-11-01, UTC), or milliseconds since 1970',
+})
 export type TimeInput = Static<typeof timeInput>
 
 /** `bigintToInteger` and `integerToBigint` convert. */
@@ -106,7 +114,11 @@ export type EntryInput = Static<typeof entryInput>
 const author = shape('Author', { id: Type.String(), name: Type.String() }, { description: 'the instance that wrote it' })
 export type Author = Static<typeof author>
 
-const envelope = shape('EnvelopePlace', { feed: Type.String(), sequence: Type.Integer({ minimum: 1 }) }, { description: 'the envelope that carries it' })
+const envelope = shape(
+  'EnvelopePlace',
+  { feed: Type.String(), sequence: Type.Integer({ minimum: 1 }) },
+  { description: 'the envelope that carries it' },
+)
 
 export const logEntry = shape('LogEntry', {
   id: Type.String({ description: 'sortable by time of writing; never chosen by a client' }),
@@ -115,7 +127,11 @@ export const logEntry = shape('LogEntry', {
   ...entryFields,
   envelope,
   provenance: Type.Optional(
-    shape('Provenance', { hash: Type.String(), key: Type.String(), written: time }, { description: "the envelope's hash, the key that signed it, and its stamp" }),
+    shape(
+      'Provenance',
+      { hash: Type.String(), key: Type.String(), written: time },
+      { description: "the envelope's hash, the key that signed it, and its stamp" },
+    ),
   ),
 })
 export type LogEntry = Static<typeof logEntry>
@@ -173,7 +189,11 @@ export const receipt = shape(
     feed: orNull(Type.String({ description: 'the feed it was written to; null where nothing had to change' })),
     sequence: count,
     time,
-    replicas: shape(null, { asked: count, held: count }, { description: 'instances asked for and instances that hold it, this one included' }),
+    replicas: shape(
+      null,
+      { asked: count, held: count },
+      { description: 'instances asked for and instances that hold it, this one included' },
+    ),
     repeated: Type.Boolean({ description: 'every operation of the request had been applied before: this is the first receipt again' }),
     entries: Type.Optional(list(Type.String(), { description: 'ids of the log entries, in the order of the request' })),
     appended: Type.Optional(count),
@@ -183,7 +203,10 @@ export const receipt = shape(
 )
 export type Receipt = Static<typeof receipt>
 
-export const logPage = shape('LogPage', { entries: list(logEntry), next: orNull(Type.String({ description: 'cursor of the next page; null at the end' })) })
+export const logPage = shape('LogPage', {
+  entries: list(logEntry),
+  next: orNull(Type.String({ description: 'cursor of the next page; null at the end' })),
+})
 export type LogPage = Static<typeof logPage>
 
 export const counterValue = shape('CounterValue', { totals: Type.Record(Type.String(), integer) })
@@ -211,7 +234,12 @@ export type JsonValue = Static<typeof jsonValue>
 export const documentSummary = shape('DocumentSummary', { kind: documentKind, name: Type.String(), versionKey: Type.String() })
 export type DocumentSummary = Static<typeof documentSummary>
 
-export const documentDigest = shape('DocumentDigest', { kind: documentKind, name: Type.String(), versionKey: Type.String(), digest: Type.String() })
+export const documentDigest = shape('DocumentDigest', {
+  kind: documentKind,
+  name: Type.String(),
+  versionKey: Type.String(),
+  digest: Type.String(),
+})
 export type DocumentDigest = Static<typeof documentDigest>
 
 export const change = shape('Change', {
@@ -277,7 +305,11 @@ export const peer = shape('Peer', {
 })
 export type Peer = Static<typeof peer>
 
-export const attention = shape('Attention', { kind: Type.String(), detail: Type.String(), since: time }, { description: 'something for a person to look at' })
+export const attention = shape(
+  'Attention',
+  { kind: Type.String(), detail: Type.String(), since: time },
+  { description: 'something for a person to look at' },
+)
 export type Attention = Static<typeof attention>
 
 export const status = shape('Status', {
@@ -295,7 +327,11 @@ export const status = shape('Status', {
 })
 export type Status = Static<typeof status>
 
-export const health = shape('Health', { state: oneOf(['ok', 'attention']), uptimeSeconds: Type.Number({ minimum: 0 }), attention: list(attention) })
+export const health = shape('Health', {
+  state: oneOf(['ok', 'attention']),
+  uptimeSeconds: Type.Number({ minimum: 0 }),
+  attention: list(attention),
+})
 export type Health = Static<typeof health>
 
 export const networkState = shape('NetworkState', { paused: Type.Boolean() })

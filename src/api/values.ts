@@ -9,14 +9,23 @@ export function bigintToInteger(value: bigint): Integer {
 /** Throws `invalid-request` for anything but decimal digits. */
 export function integerToBigint(value: Integer): bigint {
   if (typeof value === 'number' ? !Number.isSafeInteger(value) : !/^-?[0-9]+$/.test(value)) {
-    throw new SelfsameError('invalid-request', `${JSON.stringify(value)} is not a whole number; beyond ±(2^53-1) give decimal digits as text`)
+    throw new SelfsameError(
+      'invalid-request',
+      `${JSON.stringify(value)} is not a whole number; beyond ±(2^53-1) give decimal digits as text`,
+    )
   }
   return BigInt(value)
 }
 
-/** Milliseconds since the Unix epoch; finer fractions are cut off. Throws `invalid-request` for a date that does not exist. */
+/** ISO 8601 that means one instant: a date (UTC), or date and time with a zone. */
+export const timePattern = '^\\d{4}-\\d\\d-\\d\\d(T\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,9})?)?(Z|[+-]\\d\\d:\\d\\d))?$'
+const timeForm = new RegExp(timePattern)
+
+/** Milliseconds since the Unix epoch; finer fractions are cut off. Throws `invalid-request` for what is not one instant. */
 export function timeToMilliseconds(value: TimeInput): number {
-  const milliseconds = typeof value === 'number' ? value : Date.parse(value)
-  if (Number.isNaN(milliseconds)) throw new SelfsameError('invalid-request', `${JSON.stringify(value)} is not a point in time: give ISO 8601 like 2026-11-01T09:30:00Z`)
+  const milliseconds = typeof value === 'number' ? value : timeForm.test(value) ? Date.parse(value) : Number.NaN
+  if (Number.isNaN(milliseconds)) {
+    throw new SelfsameError('invalid-request', `${JSON.stringify(value)} is not a point in time: give 2026-11-01 or 2026-11-01T09:30:00Z`)
+  }
   return milliseconds
 }
