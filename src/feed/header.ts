@@ -81,9 +81,9 @@ export function feedIdOf(agent: AgentId, opening: Opening): FeedId {
   return hashToId('selfsame/feed/1', idToBytes(agent), idToBytes(opening.instance), idToBytes(opening.key), opening.nonce).slice(0, idBytes.feed * 2) as FeedId
 }
 
-/** The Yjs client id of a feed: 53 bits of the feed id, never zero. */
+/** The Yjs client id of a feed: the first 53 bits of the feed id, never zero. */
 export function clientIdOf(feed: FeedId): number {
-  return Number.parseInt(feed.slice(0, 13), 16) * 2 + (Number.parseInt(feed.slice(13, 14), 16) & 1) || 1
+  return Number.parseInt(feed.slice(0, 13), 16) * 2 + (Number.parseInt(feed.slice(13, 14), 16) >> 3) || 1
 }
 
 /** The chain hash of an encoded header. */
