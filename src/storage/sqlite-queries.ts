@@ -51,10 +51,10 @@ export function prepareQueries(database: DatabaseSync) {
       database,
       'select f.feed, e.id & 0xffffffff, e.position, e.header from envelope e join feed f on f.number = e.id >> 32 where e.hash48 = ?',
     ),
-    /** From a sequence to another, inclusive, at most so many. */
+    /** From a sequence to another, inclusive, at most so many. No end is beyond the feed's own ids. */
     envelopes: prepare<EnvelopeColumns>(
       database,
-      `select ${envelopeColumns} from feed f join envelope e on e.id between (f.number << 32) | ?2 and (f.number << 32) | ?3
+      `select ${envelopeColumns} from feed f join envelope e on e.id between (f.number << 32) | ?2 and (f.number << 32) | min(?3, 0xffffffff)
         where f.feed = ?1 order by e.id limit ?4`,
     ),
     envelopesApplied: prepare<EnvelopeColumns>(

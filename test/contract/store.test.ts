@@ -82,6 +82,15 @@ describe.each([
     expect(store.envelopes(other, 1, 9, 1e9)).toEqual([])
   })
 
+  test('reads a feed to its end, and nothing of another, where no end is told', async () => {
+    const store = await open()
+    await store.commit({ envelopes: [1, 2, 3].flatMap((sequence) => [envelopeRow(feed, sequence), envelopeRow(other, sequence)]) })
+    for (const id of [feed, other]) {
+      const read = store.envelopes(id, 2, Number.MAX_SAFE_INTEGER, Infinity)
+      expect(read.map((row) => row.hash)).toEqual([2, 3].map((sequence) => envelopeRow(id, sequence).hash))
+    }
+  })
+
   test('reads long chains whole', async () => {
     const store = await open()
     await store.commit(appendedBy(1, 200))
