@@ -65,12 +65,18 @@ for (const mutant of mutants) {
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
     const path = join(copy, mutant.file)
     const source = readFileSync(path, 'utf8')
-    if (source.split(mutant.find).length !== 2) throw new Error(`${mutant.name}: the place to change stands not exactly once in ${mutant.file}`)
-    writeFileSync(path, source.replace(mutant.find, () => mutant.replace))
+    if (source.split(mutant.find).length !== 2)
+      throw new Error(`${mutant.name}: the place to change stands not exactly once in ${mutant.file}`)
+    writeFileSync(
+      path,
+      source.replace(mutant.find, () => mutant.replace),
+    )
     const run = spawnSync(process.execPath, ['scripts/sim.ts', '--seeds', seeds, '--until-failure'], { cwd: copy, encoding: 'utf8' })
     const caught = run.stdout.split('\n').find((line) => line.includes(' failed: '))
     if (caught === undefined && run.status === 0) survived += 1
-    process.stdout.write(`${caught === undefined && run.status === 0 ? 'SURVIVED' : 'caught  '}  ${mutant.name}\n            ${(caught ?? run.stderr.split('\n').find((line) => line !== '') ?? '').slice(0, 200)}\n`)
+    process.stdout.write(
+      `${caught === undefined && run.status === 0 ? 'SURVIVED' : 'caught  '}  ${mutant.name}\n            ${(caught ?? run.stderr.split('\n').find((line) => line !== '') ?? '').slice(0, 200)}\n`,
+    )
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }

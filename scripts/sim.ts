@@ -2,7 +2,13 @@
 import { parseArgs } from 'node:util'
 import { simulate } from '../test/sim/simulate.ts'
 
-const { values } = parseArgs({ options: { seeds: { type: 'string', default: '100' }, from: { type: 'string', default: '1' }, 'until-failure': { type: 'boolean', default: false } } })
+const { values } = parseArgs({
+  options: {
+    'seeds': { type: 'string', default: '100' },
+    'from': { type: 'string', default: '1' },
+    'until-failure': { type: 'boolean', default: false },
+  },
+})
 const seeds = Number(values.seeds)
 const from = Number(values.from)
 if (!Number.isSafeInteger(seeds) || !Number.isSafeInteger(from) || seeds < 1) {

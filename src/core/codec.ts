@@ -33,7 +33,7 @@ export function asTuple(value: unknown, length: number): readonly unknown[] | un
 
 /** `value` as an array of at most `lengthMax` items that all satisfy `isItem`, else undefined. */
 export function asListOf<T>(value: unknown, lengthMax: number, isItem: (item: unknown) => item is T): readonly T[] | undefined {
-  return Array.isArray(value) && value.length <= lengthMax && value.every((item) => isItem(item)) ? (value as readonly T[]) : undefined
+  return Array.isArray(value) && value.length <= lengthMax && value.every((item) => isItem(item)) ? value : undefined
 }
 
 /** Whether `value` is bytes, of exactly `length` where one is given. */

@@ -22,7 +22,10 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
   const { replica } = options
   const { identity, reader } = replica
 
-  const authorOf = (instance: InstanceId): Author => ({ id: instance, name: replica.members.member(instance)?.label ?? instance.slice(0, 8) })
+  const authorOf = (instance: InstanceId): Author => ({
+    id: instance,
+    name: replica.members.member(instance)?.label ?? instance.slice(0, 8),
+  })
 
   function entryToJson(entry: ReplicaLogEntry, withProvenance: boolean): LogEntry {
     const { content, feed, id, sequence, stamp, time } = entry
@@ -236,7 +239,9 @@ function operationsOf(operation: Operation): LocalOperation[] {
       return { type: 'append', name, entry, operationId }
     })
   }
-  const edit = (kind: Extract<LocalOperation, { type: 'edit' }>['kind'], change: Edit): LocalOperation[] => [{ type: 'edit', kind, name, edit: change }]
+  const edit = (kind: Extract<LocalOperation, { type: 'edit' }>['kind'], change: Edit): LocalOperation[] => [
+    { type: 'edit', kind, name, edit: change },
+  ]
   switch (operation.type) {
     case 'counter.add':
       return edit('counter', { type: 'counter.add', key: operation.key, amount: integerToBigint(operation.amount) })
@@ -259,7 +264,8 @@ function operationsOf(operation: Operation): LocalOperation[] {
 
 function entryCursorOf(cursor: string): { time: number; id: string } {
   const parts = /^(-?\d{1,15})-([0-9a-f]{60})$/.exec(cursor)
-  if (parts === null) throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back the 'next' of an earlier page`)
+  if (parts === null)
+    throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back the 'next' of an earlier page`)
   return { time: Number(parts[1]), id: parts[2] as string }
 }
 
@@ -278,7 +284,8 @@ function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceI
     const detail = `the clock of ${nameOf(instance)} is ${Math.round(milliseconds / 1_000)} seconds ahead of ours: set both by a time server`
     attention.push({ kind: 'clock-skew', detail, since: isoOf(now) })
   }
-  if (replica.isReadOnly) attention.push({ kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: isoOf(now) })
+  if (replica.isReadOnly)
+    attention.push({ kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: isoOf(now) })
   return attention
 }
 

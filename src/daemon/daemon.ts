@@ -62,7 +62,8 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     const logger = logs.logger('daemon')
     const marker = stopMarkerOf(paths.run, paths.directory)
     let checkFirst = !marker.isClean()
-    if (checkFirst && existsSync(paths.database)) logger.info({}, 'the home was moved, copied or not stopped cleanly: checking the database')
+    if (checkFirst && existsSync(paths.database))
+      logger.info({}, 'the home was moved, copied or not stopped cleanly: checking the database')
 
     const fatal = (error: unknown): void => {
       logger.error({ error }, 'the daemon cannot go on')

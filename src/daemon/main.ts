@@ -46,7 +46,10 @@ async function main(): Promise<void> {
     case 'run':
       return run(home, values.detached)
     default:
-      throw new SelfsameError('invalid-request', `${JSON.stringify(positionals[0] ?? '')} is not init, join or run: this program is started by selfsame`)
+      throw new SelfsameError(
+        'invalid-request',
+        `${JSON.stringify(positionals[0] ?? '')} is not init, join or run: this program is started by selfsame`,
+      )
   }
 }
 

@@ -52,7 +52,14 @@ export async function joinHome(options: NewHomeOptions & { readonly ticket: stri
     if (!joined.ok) throw new SelfsameError('join-refused', joined.reason)
     await storeRecords(paths, options.logs, joined.value.records, new Map([[ticket.issuer, ticket.addresses]]))
     const { member } = joined.value
-    return { agent: ticket.agent, agentName: ticket.agentName, instance: member.instance, name: member.name, deviceSeed: deviceKey.seed, rootSeed: null }
+    return {
+      agent: ticket.agent,
+      agentName: ticket.agentName,
+      instance: member.instance,
+      name: member.name,
+      deviceSeed: deviceKey.seed,
+      rootSeed: null,
+    }
   })
 }
 
@@ -123,5 +130,8 @@ function checkedName(given: string | undefined): string {
 }
 
 function nameError(whose: string, name: string): SelfsameError {
-  return new SelfsameError('invalid-request', `${JSON.stringify(name)} cannot be the name of ${whose}: 1 to 64 visible characters, no # and no space at either end`)
+  return new SelfsameError(
+    'invalid-request',
+    `${JSON.stringify(name)} cannot be the name of ${whose}: 1 to 64 visible characters, no # and no space at either end`,
+  )
 }

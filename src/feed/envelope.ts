@@ -5,7 +5,6 @@
 import {
   asTuple,
   bodyBytesMax,
-  bytesToId,
   encode,
   envelopeBodiesMax,
   envelopeBytesMax,
@@ -91,11 +90,17 @@ export function envelopeFromWire(value: unknown): Result<Envelope> {
 }
 
 /** Joins the parts of an envelope that was sent or stored, checking every body against its header. */
-export function assembleEnvelope(header: Header, headerBytes: Uint8Array, signature: Uint8Array | null, bodies: readonly Body[]): Result<Envelope> {
+export function assembleEnvelope(
+  header: Header,
+  headerBytes: Uint8Array,
+  signature: Uint8Array | null,
+  bodies: readonly Body[],
+): Result<Envelope> {
   if (bodies.length !== header.bodies.length) return refuse('the header names another number of bodies')
   for (const [index, body] of bodies.entries()) {
     const reference = header.bodies[index] as BodyReference
-    if (reference.length !== body.bytes.length || Buffer.compare(reference.hash, bodyHash(body)) !== 0) return refuse('a body does not match its hash')
+    if (reference.length !== body.bytes.length || Buffer.compare(reference.hash, bodyHash(body)) !== 0)
+      return refuse('a body does not match its hash')
   }
   const envelope = { header, headerBytes, hash: headerHash(headerBytes), signature, bodies }
   if (envelopeSize(envelope) > envelopeBytesMax) return refuse('envelope too large')

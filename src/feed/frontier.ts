@@ -31,7 +31,8 @@ export function frontierFromWire(value: unknown): Result<readonly FrontierEntry[
     const fields = asTuple(item, 4)
     if (fields === undefined) return refuse('bad frontier entry')
     const [feed, have, head, applied] = fields
-    if (!isBytes(feed, idBytes.feed) || !isUint(have, 0xffff_ffff) || !isBytes(head, idBytes.hash) || !isUint(applied, have)) return refuse('bad frontier entry')
+    if (!isBytes(feed, idBytes.feed) || !isUint(have, 0xffff_ffff) || !isBytes(head, idBytes.hash) || !isUint(applied, have))
+      return refuse('bad frontier entry')
     entries.push({ feed: bytesToId(feed), have, head: bytesToId(head), applied })
   }
   return ok(entries)

@@ -78,7 +78,10 @@ export interface Header {
 
 /** The feed id that an opening makes. */
 export function feedIdOf(agent: AgentId, opening: Opening): FeedId {
-  return hashToId('selfsame/feed/1', idToBytes(agent), idToBytes(opening.instance), idToBytes(opening.key), opening.nonce).slice(0, idBytes.feed * 2) as FeedId
+  return hashToId('selfsame/feed/1', idToBytes(agent), idToBytes(opening.instance), idToBytes(opening.key), opening.nonce).slice(
+    0,
+    idBytes.feed * 2,
+  ) as FeedId
 }
 
 /** The Yjs client id of a feed: the first 53 bits of the feed id, never zero. */
@@ -140,7 +143,7 @@ export function decodeHeader(bytes: Uint8Array): Result<Header> {
   }
   const opening = openingField === null ? null : decodeOpening(openingField)
   if (opening === undefined) return refuse('bad opening')
-  if ((opening === null) !== (sequence > 1)) return refuse('an opening belongs to sequence 1 and only there')
+  if ((opening === null) !== sequence > 1) return refuse('an opening belongs to sequence 1 and only there')
   const header: Header = {
     format,
     rules,

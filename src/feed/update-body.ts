@@ -58,13 +58,19 @@ export function decodeUpdateBody(bytes: Uint8Array): Result<UpdateBody> {
   const [kind, name, segmentField, update, operationList] = fields
   if (!isText(kind, 32) || !isText(name, 1024) || !isBytes(update)) return refuse('bad update body')
   const segment = segmentField === null ? null : asTuple(segmentField, 2)
-  if (segment === undefined || (segment !== null && (!isUint(segment[0], 0xffff_ffff) || !isUint(segment[1], 0xffff_ffff)))) return refuse('bad segment')
+  if (segment === undefined || (segment !== null && (!isUint(segment[0], 0xffff_ffff) || !isUint(segment[1], 0xffff_ffff))))
+    return refuse('bad segment')
   if (!Array.isArray(operationList) || operationList.length > envelopeOperationsMax) return refuse('bad operations')
   const operations: OperationMark[] = []
   for (const item of operationList as readonly unknown[]) {
     const mark = asTuple(item, 3)
-    if (mark === undefined || !isBytes(mark[0], operationIdBytes) || !isBytes(mark[1], fingerprintBytes) || !isUint(mark[2], 0xffff)) return refuse('bad operation')
-    operations.push({ id: Buffer.from(mark[0]).toString('hex') as OperationId, fingerprint: Buffer.from(mark[1]).toString('hex'), index: mark[2] })
+    if (mark === undefined || !isBytes(mark[0], operationIdBytes) || !isBytes(mark[1], fingerprintBytes) || !isUint(mark[2], 0xffff))
+      return refuse('bad operation')
+    operations.push({
+      id: Buffer.from(mark[0]).toString('hex') as OperationId,
+      fingerprint: Buffer.from(mark[1]).toString('hex'),
+      index: mark[2],
+    })
   }
   return ok({
     kind,

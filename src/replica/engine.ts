@@ -184,7 +184,8 @@ export class Engine {
   write(write: LocalWrite): Promise<WriteOutcome> {
     if (this.#state === 'closed') return Promise.reject(new SelfsameError('unavailable', 'the daemon is stopping: try again once it is up'))
     if (this.#state === 'read-only') return Promise.reject(readOnlyError())
-    if (this.#writes.length >= queuedWritesMax) return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
+    if (this.#writes.length >= queuedWritesMax)
+      return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
     if (this.#members.member(this.#options.identity.instance)?.role === 'reader') {
       return Promise.reject(new SelfsameError('forbidden', 'this instance is a reader: an admin of the agent can make it a writer'))
     }
@@ -195,8 +196,13 @@ export class Engine {
   }
 
   /** Stores records, meta values and evidence; resolves once they are durable. The records' signatures are checked already. */
-  put(rows: { records?: readonly MembershipRecord[]; meta?: ReadonlyMap<string, Uint8Array | null>; evidence?: readonly EvidenceRow[] }): Promise<void> {
-    if (this.#state === 'closed' || this.#state === 'read-only') return Promise.reject(this.#state === 'closed' ? new SelfsameError('unavailable', 'the daemon is stopping') : readOnlyError())
+  put(rows: {
+    records?: readonly MembershipRecord[]
+    meta?: ReadonlyMap<string, Uint8Array | null>
+    evidence?: readonly EvidenceRow[]
+  }): Promise<void> {
+    if (this.#state === 'closed' || this.#state === 'read-only')
+      return Promise.reject(this.#state === 'closed' ? new SelfsameError('unavailable', 'the daemon is stopping') : readOnlyError())
     return new Promise((resolve, reject) => {
       this.#rows.push({ records: rows.records ?? [], meta: rows.meta ?? new Map(), evidence: rows.evidence ?? [], resolve, reject })
       this.#schedulePump()
@@ -390,7 +396,13 @@ export class Engine {
         : `envelope ${sequence} of feed ${feed} has a time not after the one before it`
     this.#refused.set(feed, detail)
     if (feed === this.#loaded.writer.feed) this.#loaded.writer.endRun()
-    this.ledger.rows.evidence.push({ id: `${why}:${feed}:${sequence}`, kind: why, at: this.#options.clock.now(), detail, proof: envelope.headerBytes })
+    this.ledger.rows.evidence.push({
+      id: `${why}:${feed}:${sequence}`,
+      kind: why,
+      at: this.#options.clock.now(),
+      detail,
+      proof: envelope.headerBytes,
+    })
     this.#options.logger.warn({ feed, sequence }, detail)
   }
 
@@ -483,7 +495,9 @@ export class Engine {
     this.#offeredKeys.clear()
     this.#early.clear()
     this.#loaded = this.#load(this.store)
-    const answer = rolledBack ? readOnlyError() : new SelfsameError('outcome-unknown', 'the disk did not confirm the write: retry with the same operation id')
+    const answer = rolledBack
+      ? readOnlyError()
+      : new SelfsameError('outcome-unknown', 'the disk did not confirm the write: retry with the same operation id')
     for (const pending of [...batch.writes, ...batch.done]) pending.reject(answer)
     if (rolledBack) this.#becomeReadOnly()
     else this.#state = 'running'
@@ -534,7 +548,11 @@ function readOnlyError(): SelfsameError {
 
 function readStoredRecord(bytes: Uint8Array): MembershipRecord {
   const record = decodeRecord(bytes)
-  if (!record.ok) throw new SelfsameError('storage-corrupt', `a stored membership record is damaged (${record.reason}): restore the home from a backup or join again`)
+  if (!record.ok)
+    throw new SelfsameError(
+      'storage-corrupt',
+      `a stored membership record is damaged (${record.reason}): restore the home from a backup or join again`,
+    )
   return record.value
 }
 

@@ -22,7 +22,13 @@ export interface FeedState {
 }
 
 /** A batch being built: each field grows until the commit takes it. */
-export type BatchRows = { -readonly [Name in keyof WriteBatch]-?: NonNullable<WriteBatch[Name]> extends ReadonlyMap<infer K, infer V> ? Map<K, V> : NonNullable<WriteBatch[Name]> extends readonly (infer Row)[] ? Row[] : never }
+export type BatchRows = {
+  -readonly [Name in keyof WriteBatch]-?: NonNullable<WriteBatch[Name]> extends ReadonlyMap<infer K, infer V>
+    ? Map<K, V>
+    : NonNullable<WriteBatch[Name]> extends readonly (infer Row)[]
+      ? Row[]
+      : never
+}
 
 /** Why an envelope was not stored. `gap`: what comes before it in its chain is not here yet. */
 export type Admission = 'stored' | 'known' | 'gap' | 'fork' | 'stale-stamp'

@@ -5,7 +5,16 @@
  */
 import { assert, decode, encode, stampToMilliseconds } from '../core/index.ts'
 import type { DocumentId, FeedId, InstanceId } from '../core/index.ts'
-import { checkUpdate, documentIdOf, entryIdOf, isDocumentKind, isDocumentName, openLiveDocument, readAcceptedSegmentUpdate, readSegmentUpdate } from '../document/index.ts'
+import {
+  checkUpdate,
+  documentIdOf,
+  entryIdOf,
+  isDocumentKind,
+  isDocumentName,
+  openLiveDocument,
+  readAcceptedSegmentUpdate,
+  readSegmentUpdate,
+} from '../document/index.ts'
 import type { EntryContent, LiveDocument, LiveKind } from '../document/index.ts'
 import { bodyTypeUpdate, clientIdOf, decodeUpdateBody } from '../feed/index.ts'
 import type { Envelope, OperationId, OperationMark, SegmentName, UpdateBody } from '../feed/index.ts'
@@ -175,14 +184,16 @@ export class Materialiser {
     const reference = header.bodies[index] as (typeof header.bodies)[number]
     const { document } = reference
     if (this.#isQuarantined(document, header.feed, header.sequence)) return 'an earlier update of this feed to this document is quarantined'
-    if (reference.type !== bodyTypeUpdate) return reference.critical ? `needs an upgrade: operation type ${reference.type} is not known here` : null
+    if (reference.type !== bodyTypeUpdate)
+      return reference.critical ? `needs an upgrade: operation type ${reference.type} is not known here` : null
     const decoded = decodeUpdateBody((envelope.bodies[index] as { bytes: Uint8Array }).bytes)
     if (!decoded.ok) return decoded.reason
     const body = decoded.value
     if (!isDocumentKind(body.kind) || !isDocumentName(body.kind, body.name)) return 'not a document name'
     if (documentIdOf(header.space, body.kind, body.name) !== document) return 'the body names another document than the header'
     if ((body.kind === 'log') !== (body.segment !== null)) return 'a segment belongs to a log and only there'
-    if (body.update.length === 0) return body.operations.every((mark) => mark.index === 0) ? { body, entries: [] } : 'an empty update has no entries to name'
+    if (body.update.length === 0)
+      return body.operations.every((mark) => mark.index === 0) ? { body, entries: [] } : 'an empty update has no entries to name'
     const client = clientIdOf(header.feed)
     if (this.#ledger.feedOfClient(client) !== header.feed) return 'the client id of this feed belongs to another'
     if (body.segment !== null) {
@@ -229,7 +240,14 @@ export class Materialiser {
     this.#ledger.rows.quarantine.push({ document, feed, sequence, reason })
   }
 
-  #record(envelope: Envelope, document: DocumentId, body: UpdateBody, position: number, entries: readonly EntryContent[], firstEntry: number): void {
+  #record(
+    envelope: Envelope,
+    document: DocumentId,
+    body: UpdateBody,
+    position: number,
+    entries: readonly EntryContent[],
+    firstEntry: number,
+  ): void {
     const rows = this.#ledger.rows
     const { feed, sequence } = envelope.header
     rows.documents.push({ document, kind: body.kind, name: body.name })
@@ -255,7 +273,14 @@ export class Materialiser {
     append(this.#pendingUpdates, document, body.update)
   }
 
-  #recordEntries(envelope: Envelope, document: DocumentId, segment: SegmentName, body: UpdateBody, entries: readonly EntryContent[], firstEntry: number): void {
+  #recordEntries(
+    envelope: Envelope,
+    document: DocumentId,
+    segment: SegmentName,
+    body: UpdateBody,
+    entries: readonly EntryContent[],
+    firstEntry: number,
+  ): void {
     const rows = this.#ledger.rows
     const { feed, sequence, stamp } = envelope.header
     const before = this.segment(document, feed, segment)?.entries ?? 0
@@ -298,7 +323,9 @@ export class Materialiser {
   /** Takes the entry of an operation out of the readers' index: a lesser id of the same operation came. */
   #hideEntry(operation: OperationRow): void {
     const envelope = this.#ledger.envelope(operation.feed, operation.sequence)
-    const shown = entriesOf(envelope, (document) => this.#isQuarantined(document, operation.feed, operation.sequence)).find((item) => item.id === operation.entry)
+    const shown = entriesOf(envelope, (document) => this.#isQuarantined(document, operation.feed, operation.sequence)).find(
+      (item) => item.id === operation.entry,
+    )
     assert(shown !== undefined, 'an operation names an entry that is not in its envelope')
     const row = { document: shown.document, time: shown.time, id: shown.id }
     const pending = this.#ledger.rows.entries.findIndex((item) => item.id === row.id)

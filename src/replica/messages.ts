@@ -61,7 +61,15 @@ export interface PresenceCard {
 }
 
 export type ControlMessage =
-  | { readonly type: 'hello'; readonly version: number; readonly agent: AgentId; readonly instance: InstanceId; readonly boot: Uint8Array; readonly records: Uint8Array; readonly program: string }
+  | {
+      readonly type: 'hello'
+      readonly version: number
+      readonly agent: AgentId
+      readonly instance: InstanceId
+      readonly boot: Uint8Array
+      readonly records: Uint8Array
+      readonly program: string
+    }
   | { readonly type: 'record-list'; readonly hashes: readonly RecordHash[] }
   | { readonly type: 'records'; readonly records: readonly Uint8Array[]; readonly last: boolean }
   | { readonly type: 'frontier'; readonly complete: boolean; readonly entries: readonly FrontierEntry[] }
@@ -102,24 +110,32 @@ const addressLengthMax = 256
 export const presenceBytesMax = 8 << 10
 
 const controlTypes = {
-  hello: 1,
+  'hello': 1,
   'record-list': 2,
-  records: 3,
-  frontier: 4,
-  want: 5,
-  ping: 6,
-  pong: 7,
-  probe: 8,
+  'records': 3,
+  'frontier': 4,
+  'want': 5,
+  'ping': 6,
+  'pong': 7,
+  'probe': 8,
   'probe-answer': 9,
-  twin: 10,
-  addresses: 11,
+  'twin': 10,
+  'addresses': 11,
 } as const
 
 export function encodeControl(message: Exclude<ControlMessage, { type: 'unknown' }>): Uint8Array {
   const type = controlTypes[message.type]
   switch (message.type) {
     case 'hello':
-      return encode([type, message.version, idToBytes(message.agent), idToBytes(message.instance), message.boot, message.records, message.program])
+      return encode([
+        type,
+        message.version,
+        idToBytes(message.agent),
+        idToBytes(message.instance),
+        message.boot,
+        message.records,
+        message.program,
+      ])
     case 'record-list':
       return encode([type, message.hashes.map(idToBytes)])
     case 'records':
@@ -160,10 +176,16 @@ export function decodeControl(bytes: Uint8Array): Result<ControlMessage> {
     }
     case controlTypes['record-list']: {
       const hashes = asListOf(fields[1], recordListMax, isHash)
-      return hashes === undefined ? refuse('bad record list') : ok({ type: 'record-list', hashes: hashes.map((hash) => bytesToId<RecordHash>(hash)) })
+      return hashes === undefined
+        ? refuse('bad record list')
+        : ok({ type: 'record-list', hashes: hashes.map((hash) => bytesToId<RecordHash>(hash)) })
     }
     case controlTypes.records: {
-      const records = asListOf(fields[1], recordsPerMessageMax, (item): item is Uint8Array => isBytes(item) && item.length <= recordBytesMax)
+      const records = asListOf(
+        fields[1],
+        recordsPerMessageMax,
+        (item): item is Uint8Array => isBytes(item) && item.length <= recordBytesMax,
+      )
       if (records === undefined || typeof fields[2] !== 'boolean') return refuse('bad records')
       return ok({ type: 'records', records, last: fields[2] })
     }
@@ -257,7 +279,8 @@ export function cardToWire(card: AddressCard): Encodable {
 
 export function cardFromWire(value: unknown): AddressCard | undefined {
   const fields = asTuple(value, 4)
-  if (fields === undefined || !isBytes(fields[0], idBytes.instance) || !isUint(fields[2]) || !isBytes(fields[3], signatureBytes)) return undefined
+  if (fields === undefined || !isBytes(fields[0], idBytes.instance) || !isUint(fields[2]) || !isBytes(fields[3], signatureBytes))
+    return undefined
   const addresses = asListOf(fields[1], cardAddressesMax, (item): item is string => isText(item, addressLengthMax))
   return addresses === undefined ? undefined : { instance: bytesToId(fields[0]), addresses, time: fields[2], signature: fields[3] }
 }
@@ -322,7 +345,8 @@ export function decodeChunk(bytes: Uint8Array): Result<Chunk> {
   const decoded = decode(bytes)
   if (!decoded.ok) return decoded
   const fields = asTuple(decoded.value, 4)
-  if (fields === undefined || fields[0] !== chunkType || !isUint(fields[1]) || typeof fields[2] !== 'boolean' || !isBytes(fields[3])) return refuse('bad chunk')
+  if (fields === undefined || fields[0] !== chunkType || !isUint(fields[1]) || typeof fields[2] !== 'boolean' || !isBytes(fields[3]))
+    return refuse('bad chunk')
   let unpacked: Uint8Array
   try {
     unpacked = zstdDecompressSync(fields[3], { maxOutputLength: frameBytesMax })

@@ -2,7 +2,7 @@
  * Reading: log pages, values, version keys, digests and the stream of changes. Everything shown is durable: logs are
  * read from the store's index, live documents wait for the commit that changes them.
  */
-import { SelfsameError, assert, encode, hashAlgorithm, hashToId, idToBytes, stampToMilliseconds } from '../core/index.ts'
+import { SelfsameError, assert, encode, hashAlgorithm, hashToId, idToBytes } from '../core/index.ts'
 import type { Clock, DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp, VersionKey } from '../core/index.ts'
 import { checkDocumentName, documentIdOf, parseEntryId, segmentDigest } from '../document/index.ts'
 import type { DocumentKind, DocumentValue, EntryContent, LiveKind } from '../document/index.ts'
@@ -158,7 +158,8 @@ export class Reader {
   /** The version key and the digest that belongs to it. Throws `not-found` for a document that nobody wrote. */
   async digest(kind: DocumentKind, name: string): Promise<{ readonly versionKey: VersionKey; readonly digest: string }> {
     const document = this.#idOf(kind, name)
-    if (this.#engine.store.document(document) === undefined) throw new SelfsameError('not-found', `there is no ${kind} named ${JSON.stringify(name)}`)
+    if (this.#engine.store.document(document) === undefined)
+      throw new SelfsameError('not-found', `there is no ${kind} named ${JSON.stringify(name)}`)
     if (kind === 'log') return this.#logDigest(document)
     await this.#engine.durable(() => this.#engine.materialiser.isDirty(document))
     return { versionKey: this.#versionKey(document), digest: this.#engine.materialiser.live(document, kind).digest() }
@@ -203,7 +204,17 @@ export class Reader {
       if (kind === 'log' ? logs.has(document) || entries.length === 0 : body.value.update.length === 0) continue
       logs.add(document)
       const shown = entries.map((entry) => ({ id: entry.id, time: entry.time, author, content: entry.content, feed, sequence, stamp }))
-      changes.push({ cursor, kind, name: body.value.name, feed, sequence, stamp, author, entries: shown, keys: changedKeys(stored.changed, index) })
+      changes.push({
+        cursor,
+        kind,
+        name: body.value.name,
+        feed,
+        sequence,
+        stamp,
+        author,
+        entries: shown,
+        keys: changedKeys(stored.changed, index),
+      })
     }
     return changes
   }
@@ -282,11 +293,12 @@ export class Reader {
       this.#clock.after(0, resolve)
     })
     const updates: Uint8Array[] = []
-    for (let next = from; next <= row.sequence; ) {
+    for (let next = from; next <= row.sequence;) {
       const page = this.#engine.store.envelopes(feed, next, row.sequence, 1 << 20)
       for (const stored of page) {
         for (const body of updateBodiesOf(storedToEnvelope(stored), document)) {
-          if (body.segment?.day === segment.day && body.segment.number === segment.number && body.update.length > 0) updates.push(body.update)
+          if (body.segment?.day === segment.day && body.segment.number === segment.number && body.update.length > 0)
+            updates.push(body.update)
         }
         next = stored.sequence + 1
       }
@@ -318,11 +330,15 @@ export class Reader {
   #positionOf(cursor: string): number {
     if (cursor === this.cursorStart) return 0
     const parts = /^([1-9][0-9]{0,14})-([0-9a-f]{16})$/.exec(cursor)
-    if (parts === null) throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back one that you were given`)
+    if (parts === null)
+      throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back one that you were given`)
     const position = Number(parts[1])
     const [stored] = this.#engine.store.appliedAfter(position - 1, 1)
     if (stored === undefined || stored.position !== position || cursorOf(stored) !== cursor) {
-      throw new SelfsameError('cursor-expired', 'this home is not in the state that the cursor was given in: read the documents again, then watch from now')
+      throw new SelfsameError(
+        'cursor-expired',
+        'this home is not in the state that the cursor was given in: read the documents again, then watch from now',
+      )
     }
     return position
   }

@@ -5,7 +5,15 @@
 import { SelfsameError } from '../core/index.ts'
 import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
 import type { JsonObject } from '../document/index.ts'
-import { createInvite, decodeInvites, encodeInvites, encodeJoinResponse, encodeTicket, isOpenInvite, judgeJoinRequest } from '../membership/index.ts'
+import {
+  createInvite,
+  decodeInvites,
+  encodeInvites,
+  encodeJoinResponse,
+  encodeTicket,
+  isOpenInvite,
+  judgeJoinRequest,
+} from '../membership/index.ts'
 import type { Invite, MemberTable, Role } from '../membership/index.ts'
 import type { Link, Transport, TransportHandlers } from '../network/index.ts'
 import type { EvidenceRow, Store } from '../storage/index.ts'
@@ -293,7 +301,12 @@ export class Replica {
   }
 
   /** Makes an invite and its ticket. Throws `forbidden` unless this instance is an admin. */
-  async invite(request: { role: Role; durationMilliseconds: number; uses: number; name: string | null }): Promise<{ ticket: string; expiresAt: number; addresses: readonly string[] }> {
+  async invite(request: {
+    role: Role
+    durationMilliseconds: number
+    uses: number
+    name: string | null
+  }): Promise<{ ticket: string; expiresAt: number; addresses: readonly string[] }> {
     const { clock, identity, random } = this.#options
     if (this.#engine.members.member(identity.instance)?.role !== 'admin') {
       throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')

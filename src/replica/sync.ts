@@ -67,7 +67,10 @@ export class Sync {
   readonly boot: Uint8Array
   readonly #sessions = new Map<LinkId, Session>()
   /** What an instance told last, also after its link closed. */
-  readonly #told = new Map<InstanceId, { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; at: number; readonly program: string | null }>()
+  readonly #told = new Map<
+    InstanceId,
+    { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; at: number; readonly program: string | null }
+  >()
   /** The link from which a feed is being fetched. */
   readonly #fetching = new Map<FeedId, LinkId>()
   readonly #probes = new Map<string, { readonly key: PublicKey; readonly nonce: Uint8Array; readonly proofs: Map<string, BootProof> }>()
@@ -91,7 +94,10 @@ export class Sync {
   }
 
   /** What each instance told last, and when (milliseconds since the Unix epoch). */
-  told(): ReadonlyMap<InstanceId, { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; readonly at: number; readonly program: string | null }> {
+  told(): ReadonlyMap<
+    InstanceId,
+    { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; readonly at: number; readonly program: string | null }
+  > {
     return this.#told
   }
 
@@ -223,9 +229,9 @@ export class Sync {
         return this.#twinNotice(message.proofs)
       case 'addresses':
         if (session.ready) this.#options.cardsReceived(message.cards)
-        return
+        break
       case 'unknown':
-        return
+        break
     }
   }
 
@@ -250,7 +256,11 @@ export class Sync {
   #sendRecords(session: Session, records: readonly MembershipRecord[], last: boolean): void {
     for (let from = 0; from === 0 || from < records.length; from += recordsPerMessageMax) {
       const part = records.slice(from, from + recordsPerMessageMax)
-      this.#send(session, { type: 'records', records: part.map((record) => record.bytes), last: last && from + recordsPerMessageMax >= records.length })
+      this.#send(session, {
+        type: 'records',
+        records: part.map((record) => record.bytes),
+        last: last && from + recordsPerMessageMax >= records.length,
+      })
     }
   }
 
@@ -487,7 +497,7 @@ export class Sync {
   #pingAll(): void {
     const { clock, engine, random, transport } = this.#options
     const now = clock.monotonic()
-    for (const session of [...this.#sessions.values()]) {
+    for (const session of Array.from(this.#sessions.values())) {
       if (now - session.heardAt > silenceMsMax) {
         transport.close(session.link.id, 'silent')
         continue

@@ -12,9 +12,20 @@ import {
   segmentEntriesMax,
   stampToMilliseconds,
 } from '../core/index.ts'
-import type { AgentId, DocumentId, EnvelopeHash, FeedId, HybridClock, InstanceId, Random, RecordHash, SigningKey, Stamp } from '../core/index.ts'
+import type {
+  AgentId,
+  DocumentId,
+  EnvelopeHash,
+  FeedId,
+  HybridClock,
+  InstanceId,
+  Random,
+  RecordHash,
+  SigningKey,
+  Stamp,
+} from '../core/index.ts'
 import { canonicalJson, checkDocumentName, checkEntryContent, documentIdOf, entryIdOf, openSegmentWriter } from '../document/index.ts'
-import type { DocumentKind, Edit, EntryContent, Json, LiveKind, SegmentWriter } from '../document/index.ts'
+import type { DocumentKind, Edit, EntryContent, Json, JsonPatchOperation, LiveKind, SegmentWriter } from '../document/index.ts'
 import {
   bodyTypeUpdate,
   clientIdOf,
@@ -209,7 +220,10 @@ export class Writer {
       const own = operation.type === 'append' ? operation.operationId : undefined
       const idText = own ?? (operationId === undefined ? undefined : operations.length === 1 ? operationId : `${operationId}/${index}`)
       if (idText !== undefined && seen.has(idText)) {
-        throw new SelfsameError('invalid-request', `the operation id ${JSON.stringify(idText)} stands twice in one request: give each operation its own`)
+        throw new SelfsameError(
+          'invalid-request',
+          `the operation id ${JSON.stringify(idText)} stands twice in one request: give each operation its own`,
+        )
       }
       if (idText !== undefined) seen.add(idText)
       return {
@@ -219,14 +233,21 @@ export class Writer {
         fingerprint: idText === undefined ? '' : fingerprintOf(canonicalJson(requestToJson(kind, operation))),
       }
     })
-    if (bytes > requestBytesMax) throw new SelfsameError('too-large', `a request may hold ${requestBytesMax} bytes of content and this one has about ${bytes}: send it in parts`)
-    if (operations.length > envelopeOperationsMax) throw new SelfsameError('too-large', `a request may hold ${envelopeOperationsMax} operations: send it in parts`)
+    if (bytes > requestBytesMax)
+      throw new SelfsameError(
+        'too-large',
+        `a request may hold ${requestBytesMax} bytes of content and this one has about ${bytes}: send it in parts`,
+      )
+    if (operations.length > envelopeOperationsMax)
+      throw new SelfsameError('too-large', `a request may hold ${envelopeOperationsMax} operations: send it in parts`)
     return { pending, operations: planned, bytes }
   }
 
   #attempt(
     writes: readonly PlannedWrite[],
-  ): { readonly type: 'built'; readonly built: BuiltWrites } | { readonly type: 'failed' | 'too-large'; readonly write: PlannedWrite; readonly error: unknown } {
+  ):
+    | { readonly type: 'built'; readonly built: BuiltWrites }
+    | { readonly type: 'failed' | 'too-large'; readonly write: PlannedWrite; readonly error: unknown } {
     const { materialiser, hybridClock } = this.#options
     const stamp = hybridClock.next()
     const run = (this.#run ??= this.#openRun())
@@ -247,7 +268,10 @@ export class Writer {
     for (const update of draft.updates.values()) {
       if (update.length <= requestBytesMax) continue
       materialiser.discard(edited.keys())
-      const error = new SelfsameError('too-large', `the change makes an update of ${update.length} bytes and ${requestBytesMax} is the limit: change less at a time`)
+      const error = new SelfsameError(
+        'too-large',
+        `the change makes an update of ${update.length} bytes and ${requestBytesMax} is the limit: change less at a time`,
+      )
       return { type: 'too-large', write: writes[0] as PlannedWrite, error }
     }
     return { type: 'built', built: this.#seal(run, draft) }
@@ -294,7 +318,8 @@ export class Writer {
         const { document, operation, id, fingerprint } = planned
         const known = id === null ? undefined : materialiser.operation(lineage, id)
         if (known !== undefined) {
-          if (known.fingerprint !== fingerprint) throw new SelfsameError('operation-mismatch', 'this operation id was used for another request: use a new one')
+          if (known.fingerprint !== fingerprint)
+            throw new SelfsameError('operation-mismatch', 'this operation id was used for another request: use a new one')
           first ??= { feed: known.feed, sequence: known.sequence }
           if (known.entry !== null) entries.push(known.entry)
           continue
@@ -343,7 +368,9 @@ export class Writer {
       stamp: draft.stamp,
       deps: ledger.newDeps(run.feed, past),
       records: recordHeads(),
-      bodies: own.map(({ document }, index) => referenceTo(bodies[index] as Body, { type: bodyTypeUpdate, schema: 1, critical: true, document })),
+      bodies: own.map(({ document }, index) =>
+        referenceTo(bodies[index] as Body, { type: bodyTypeUpdate, schema: 1, critical: true, document }),
+      ),
       opening: run.opening,
     }
     const envelope = sealEnvelope(header, bodies, identity.key)
@@ -381,7 +408,10 @@ interface DraftLog {
 class Draft {
   readonly stamp: Stamp
   readonly updates = new Map<DocumentId, Uint8Array>()
-  readonly edits = new Map<DocumentId, { readonly kind: LiveKind; readonly name: string; readonly keys: Set<string>; readonly marks: OperationMark[] }>()
+  readonly edits = new Map<
+    DocumentId,
+    { readonly kind: LiveKind; readonly name: string; readonly keys: Set<string>; readonly marks: OperationMark[] }
+  >()
   readonly logs = new Map<DocumentId, DraftLog>()
   readonly #requests: {
     readonly pending: PendingWrite
@@ -412,7 +442,12 @@ class Draft {
         if (id !== null) log.marks.set(log.entries.length, { id, fingerprint })
         log.entries.push(operation.entry)
       } else {
-        const edit = getOrAdd(this.edits, document, () => ({ kind: operation.kind, name: operation.name, keys: new Set<string>(), marks: [] }))
+        const edit = getOrAdd(this.edits, document, () => ({
+          kind: operation.kind,
+          name: operation.name,
+          keys: new Set<string>(),
+          marks: [],
+        }))
         for (const key of keysOf(operation.edit)) edit.keys.add(key)
         if (id !== null) edit.marks.push({ id, fingerprint, index: 0 })
       }
@@ -507,7 +542,7 @@ function contentBytes(operation: LocalOperation): number {
     case 'json.merge':
       return overhead + jsonBytes(edit.patch)
     case 'json.patch':
-      return overhead + jsonBytes(edit.patch as unknown as Json)
+      return overhead + jsonBytes(edit.patch)
     case 'register.set':
       return overhead + Buffer.byteLength(edit.key) + jsonBytes(edit.value)
     case 'set.add':
@@ -518,7 +553,7 @@ function contentBytes(operation: LocalOperation): number {
   }
 }
 
-function jsonBytes(value: Json): number {
+function jsonBytes(value: Json | readonly JsonPatchOperation[]): number {
   return Buffer.byteLength(JSON.stringify(value))
 }
 

@@ -43,7 +43,8 @@ class Pasts {
       for (const hash of [...deps, ...(previous === null ? [] : [previous])]) {
         const place = byHash.get(hash)
         if (place === undefined) throw new Error(`${feed}:${sequence} was applied before what it depends on`)
-        for (const [other, reach] of this.#pasts.get(`${place.feed}:${place.sequence}`) ?? []) past.set(other, Math.max(reach, past.get(other) ?? 0))
+        for (const [other, reach] of this.#pasts.get(`${place.feed}:${place.sequence}`) ?? [])
+          past.set(other, Math.max(reach, past.get(other) ?? 0))
         past.set(place.feed, Math.max(place.sequence, past.get(place.feed) ?? 0))
       }
       this.#pasts.set(`${feed}:${sequence}`, past)
@@ -104,13 +105,24 @@ export function judge(requests: readonly Request[], store: Store): { readonly ex
     else if (edit.type === 'text.put') lines.add(item.request.id)
     else jsonKeys.add(item.request.id)
   }
-  return { expected: { logs, counters, members: membersOf(setOperations, pasts), registers: registersOf(registerOperations, pasts), lines, jsonKeys }, faults }
+  return {
+    expected: {
+      logs,
+      counters,
+      members: membersOf(setOperations, pasts),
+      registers: registersOf(registerOperations, pasts),
+      lines,
+      jsonKeys,
+    },
+    faults,
+  }
 }
 
 /** Observed-remove, add wins: a member is there if some add of it was seen by no remove. */
 function membersOf(operations: readonly Placed[], pasts: Pasts): ReadonlySet<string> {
   const members = new Set<string>()
-  const memberOf = ({ request: { operation } }: Placed): string => (operation.type === 'edit' && 'member' in operation.edit ? operation.edit.member : '')
+  const memberOf = ({ request: { operation } }: Placed): string =>
+    operation.type === 'edit' && 'member' in operation.edit ? operation.edit.member : ''
   const isRemove = ({ request: { operation } }: Placed): boolean => operation.type === 'edit' && operation.edit.type === 'set.remove'
   for (const add of operations) {
     if (isRemove(add)) continue
@@ -132,13 +144,17 @@ function registersOf(operations: readonly Placed[], pasts: Pasts): ReadonlyMap<s
   for (const [key, items] of byKey) {
     const live = items.filter((item) => valueOf(item) !== null && !items.some((other) => pasts.isBefore(item, other)))
     live.sort((a, b) => (a.stamp === b.stamp ? clientIdOf(b.feed) - clientIdOf(a.feed) : a.stamp < b.stamp ? 1 : -1))
-    if (live.length > 0) registers.set(key, live.map((item) => valueOf(item) as string))
+    if (live.length > 0)
+      registers.set(
+        key,
+        live.map((item) => valueOf(item) as string),
+      )
   }
   return registers
 }
 
 function valueOf({ request: { operation } }: Placed): string | null {
-  return operation.type === 'edit' && operation.edit.type === 'register.set' ? String(operation.edit.value) : null
+  return operation.type === 'edit' && operation.edit.type === 'register.set' ? JSON.stringify(operation.edit.value) : null
 }
 
 /** Whether a store holds the envelope at a place. */

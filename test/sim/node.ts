@@ -94,7 +94,8 @@ export class SimNode {
     const { network } = this.#world
     this.#lives += 1
     const transport = network.attach(this.#options.identity.key.publicKey, { address: this.#options.address })
-    const { publish, send } = transport
+    const publish = transport.publish.bind(transport)
+    const send = transport.send.bind(transport)
     transport.publish = (bytes) => {
       this.#checkGossip(bytes)
       publish(bytes)
@@ -116,7 +117,8 @@ export class SimNode {
       cacheBytes: 1 << 20,
       bootstrap: [],
       announce: [],
-      fatal: (error) => this.#fault(`${this.name} cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+      fatal: (error) =>
+        this.#fault(`${this.name} cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
     })
     life.replica = replica
     await replica.startNetwork()
@@ -204,7 +206,8 @@ export class SimNode {
     const message = decodeGossip(bytes)
     if (!message.ok || message.value.type !== 'envelope') return
     const { hash, header } = message.value.envelope
-    if (this.#disk.locate(hash)?.position == null) this.#fault(`${this.name} gossiped ${header.feed}:${header.sequence} before it was durable`)
+    if ((this.#disk.locate(hash)?.position ?? null) === null)
+      this.#fault(`${this.name} gossiped ${header.feed}:${header.sequence} before it was durable`)
   }
 
   /** Nothing is acknowledged to a peer before it is on the disk. */
@@ -214,7 +217,8 @@ export class SimNode {
     const onDisk = new Map(this.#disk.feeds().map((row) => [row.feed, row]))
     for (const { applied, feed, have } of message.value.entries) {
       const row = onDisk.get(feed)
-      if (row === undefined || row.have < have || row.applied < applied) this.#fault(`${this.name} told of ${feed}:${have} before it was durable`)
+      if (row === undefined || row.have < have || row.applied < applied)
+        this.#fault(`${this.name} told of ${feed}:${have} before it was durable`)
     }
   }
 
@@ -236,7 +240,8 @@ export class SimNode {
       const before = [...header.value.deps, ...(header.value.previous === null ? [] : [header.value.previous])]
       for (const dep of before) {
         const position = disk.locate(dep)?.position ?? null
-        if (position === null || position >= row.position) this.#fault(`${this.name} applied ${row.feed}:${row.sequence} before what it depends on`)
+        if (position === null || position >= row.position)
+          this.#fault(`${this.name} applied ${row.feed}:${row.sequence} before what it depends on`)
       }
     }
     for (const row of batch.quarantine ?? []) this.#fault(`${this.name} quarantined an honest update: ${row.reason}`)

@@ -73,7 +73,11 @@ class Simulation {
       },
     })
     const founder = createSigningKey(random)
-    const { agent, records } = foundAgent({ agentName: 'sim', instanceName: 'n0', rootKey: createSigningKey(random), deviceKey: founder }, clock.now(), random)
+    const { agent, records } = foundAgent(
+      { agentName: 'sim', instanceName: 'n0', rootKey: createSigningKey(random), deviceKey: founder },
+      clock.now(),
+      random,
+    )
     const keys = [founder]
     const all: MembershipRecord[] = [...records]
     for (let index = 1; index < 3 + random.below(5); index += 1) {
@@ -84,7 +88,16 @@ class Simulation {
       const claim = signClaim(agent, key, null)
       all.push(
         signAdmission(
-          { agent, author, parents: table.citedBy(author), time: clock.now(), claim, name: `n${index}`, role: 'writer', number: table.nextAdmissionNumber(author) },
+          {
+            agent,
+            author,
+            parents: table.citedBy(author),
+            time: clock.now(),
+            claim,
+            name: `n${index}`,
+            role: 'writer',
+            number: table.nextAdmissionNumber(author),
+          },
           founder,
         ),
       )
@@ -119,7 +132,15 @@ class Simulation {
     const trace = this.#world.faults.length === 0 ? await this.#check() : ''
     for (const node of this.#nodes) node.crash()
     const acknowledged = this.#requests.filter((request) => request.state === 'acknowledged').length
-    return { seed: this.#seed, faults: this.#world.faults, instances: this.#nodes.length, requests: this.#requests.length, acknowledged, healedMs, trace }
+    return {
+      seed: this.#seed,
+      faults: this.#world.faults,
+      instances: this.#nodes.length,
+      requests: this.#requests.length,
+      acknowledged,
+      healedMs,
+      trace,
+    }
   }
 
   #add(node: SimNode): void {
@@ -202,7 +223,11 @@ class Simulation {
   async #copy(node: SimNode): Promise<void> {
     const family = this.#families.get(node) ?? []
     const name = `${node.name}copy${family.length}`
-    const copy = new SimNode(this.#world, { name, identity: node.identity, address: `/memory/${name}`, skewMs: this.#random.below(100) }, node.copyOfDisk())
+    const copy = new SimNode(
+      this.#world,
+      { name, identity: node.identity, address: `/memory/${name}`, skewMs: this.#random.below(100) },
+      node.copyOfDisk(),
+    )
     this.#nodes.push(copy)
     this.#backups.set(copy, [])
     family.push(copy)
@@ -231,7 +256,8 @@ class Simulation {
         this.#checkDurable(node, request)
       })
       .catch((error: unknown) => {
-        if (!(error instanceof SelfsameError)) this.#world.faults.push(`a request failed as none may: ${String(error instanceof Error ? error.stack : error)}`)
+        if (!(error instanceof SelfsameError))
+          this.#world.faults.push(`a request failed as none may: ${String(error instanceof Error ? error.stack : error)}`)
       })
   }
 
@@ -260,7 +286,8 @@ class Simulation {
 
   /** Nothing is acknowledged before it is on the disk. */
   #checkDurable(node: SimNode, request: Request): void {
-    if (request.place !== null && !holds(node.disk, request.place)) this.#world.faults.push(`${request.id} was acknowledged by ${node.name} before it was durable`)
+    if (request.place !== null && !holds(node.disk, request.place))
+      this.#world.faults.push(`${request.id} was acknowledged by ${node.name} before it was durable`)
   }
 
   async #operation(id: string, replica: NonNullable<SimNode['replica']>): Promise<LocalOperation> {
@@ -270,8 +297,20 @@ class Simulation {
       const time = random.chance(0.1) ? { time: Date.UTC(2026, 9, 1) + random.below(1_000_000) } : {}
       return { type: 'append', name: random.pick(['memory', 'people/ada']), entry: { text: id, tags: ['sim'], ...time } }
     }
-    if (kind === 2) return { type: 'edit', kind: 'counter', name: 'karma', edit: { type: 'counter.add', key: random.pick(['a', 'b']), amount: BigInt(random.below(9) - 3) } }
-    if (kind === 3) return { type: 'edit', kind: 'set', name: 'follows', edit: { type: random.chance(0.6) ? 'set.add' : 'set.remove', member: random.pick(['ada', 'bob', 'eve']) } }
+    if (kind === 2)
+      return {
+        type: 'edit',
+        kind: 'counter',
+        name: 'karma',
+        edit: { type: 'counter.add', key: random.pick(['a', 'b']), amount: BigInt(random.below(9) - 3) },
+      }
+    if (kind === 3)
+      return {
+        type: 'edit',
+        kind: 'set',
+        name: 'follows',
+        edit: { type: random.chance(0.6) ? 'set.add' : 'set.remove', member: random.pick(['ada', 'bob', 'eve']) },
+      }
     if (kind <= 5) {
       const key = random.pick(['city', 'mood'])
       const edit = random.chance(0.8) ? ({ type: 'register.set', key, value: id } as const) : ({ type: 'register.delete', key } as const)
@@ -281,7 +320,12 @@ class Simulation {
       const { text, version } = await replica.reader.value('text', 'SOUL.md')
       const lines = text.split(/(?<=\n)/)
       lines.splice(random.below(lines.length + 1), 0, `${id}\n`)
-      return { type: 'edit', kind: 'text', name: 'SOUL.md', edit: { type: 'text.put', text: lines.join(''), base: random.chance(0.5) ? version : null } }
+      return {
+        type: 'edit',
+        kind: 'text',
+        name: 'SOUL.md',
+        edit: { type: 'text.put', text: lines.join(''), base: random.chance(0.5) ? version : null },
+      }
     }
     return { type: 'edit', kind: 'json', name: 'tasks', edit: { type: 'json.merge', patch: { [id]: { status: 'open' }, last: id } } }
   }
@@ -313,7 +357,15 @@ class Simulation {
   }
 
   #describe(): string {
-    return this.#nodes.map((node) => `${node.name} ${node.disk.feeds().map((row) => `${row.feed.slice(0, 6)}:${row.have}/${row.applied}`).join(' ')}`).join('; ')
+    return this.#nodes
+      .map(
+        (node) =>
+          `${node.name} ${node.disk
+            .feeds()
+            .map((row) => `${row.feed.slice(0, 6)}:${row.have}/${row.applied}`)
+            .join(' ')}`,
+      )
+      .join('; ')
   }
 
   /** Everything that must be true of a converged group. Returns a digest of what is read. */
@@ -354,7 +406,7 @@ class Simulation {
     }
     for (const [name, texts] of expected.logs) {
       const read: string[] = []
-      for (let after: { time: number; id: string } | undefined, more = true; more; ) {
+      for (let after: { time: number; id: string } | undefined, more = true; more;) {
         const page = replica.reader.log(name, { newestFirst: false, limit: 50, after })
         read.push(...page.entries.map((entry) => entry.content.text ?? ''))
         after = page.next ?? undefined
@@ -366,7 +418,11 @@ class Simulation {
     for (const [key, total] of expected.counters) differ(`counter ${key}`, String(counter.totals.get(key) ?? 0n), String(total))
     differ('set', [...(await replica.reader.value('set', 'follows')).members].toSorted(), [...expected.members].toSorted())
     const registers = await replica.reader.value('register', 'profile')
-    differ('registers', [...registers.cells].map(([key, cells]) => [key, cells.map((cell) => cell.value)]).toSorted(), [...expected.registers].toSorted())
+    differ(
+      'registers',
+      [...registers.cells].map(([key, cells]) => [key, cells.map((cell) => JSON.stringify(cell.value))]).toSorted(byText),
+      [...expected.registers].toSorted(byText),
+    )
     const lines = (await replica.reader.value('text', 'SOUL.md')).text.split('\n').filter((line) => line !== '')
     differ('text', lines.toSorted(), [...expected.lines].toSorted())
     const { value } = await replica.reader.value('json', 'tasks')
@@ -386,7 +442,8 @@ class Simulation {
       await this.#settleWhile(replica.reader.digest(kind, name).then((value) => (digested = value)))
       digests.push(`${kind}/${name} ${JSON.stringify(digested)}`)
     }
-    if (digests.join('\n') !== trace) this.#world.faults.push(`${node.name} reads other digests after a restart:\n${digests.join('\n')}\n---\n${trace}`)
+    if (digests.join('\n') !== trace)
+      this.#world.faults.push(`${node.name} reads other digests after a restart:\n${digests.join('\n')}\n---\n${trace}`)
   }
 }
 
@@ -395,4 +452,8 @@ function frontierText(store: MemoryStore): string {
     .feeds()
     .map((row) => `${row.feed}:${row.have}:${row.applied}`)
     .join(' ')
+}
+
+function byText(a: unknown, b: unknown): number {
+  return JSON.stringify(a) < JSON.stringify(b) ? -1 : 1
 }
