@@ -1,6 +1,8 @@
-/** Opens connections to the database file, sets what each connection has to be told again, and names what SQLite reports. */
+/**
+ * Opens connections to the database file and sets what each has to be told again. The writer thread loads this file, so it
+ * imports no other room: that would double the time a store takes to open.
+ */
 import { DatabaseSync } from 'node:sqlite'
-import { SelfsameError } from '../core/index.ts'
 
 /** Page cache of each connection, in KiB. It is what the store may hold of the file, however large that is: memory is
  * never mapped, so an unreadable disk is an error and not a signal. */
@@ -39,19 +41,4 @@ export function openForReading(path: string): DatabaseSync {
 export function sqliteCodeOf(error: unknown): number | undefined {
   const code: unknown = error instanceof Error && 'errcode' in error ? error.errcode : undefined
   return typeof code === 'number' ? code & 0xff : undefined
-}
-
-/** What to do about a damaged database, for the end of a message. */
-export const damageAdvice = 'restore the home from a backup, or move the database away and let the other instances send everything again'
-
-/** An error of SQLite as one of this project. */
-export function toStorageError(error: unknown): SelfsameError {
-  if (error instanceof SelfsameError) return error
-  const code = sqliteCodeOf(error)
-  const detail = error instanceof Error ? error.message : String(error)
-  return code === sqliteCode.corrupt || code === sqliteCode.notADatabase
-    ? new SelfsameError('storage-corrupt', `the database is damaged (${detail}): ${damageAdvice}`, { cause: error })
-    : new SelfsameError('storage-failed', `the database could not be used (${detail}): check the disk and start the daemon again`, {
-        cause: error,
-      })
 }

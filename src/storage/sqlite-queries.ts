@@ -1,7 +1,7 @@
 /** The queries of the reading connection, prepared, with the columns that each row has. */
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
 import { SelfsameError } from '../core/index.ts'
-import { toStorageError } from './sqlite-connection.ts'
+import { toStorageError } from './storage-error.ts'
 
 type Bytes = NodeJS.NonSharedUint8Array
 
@@ -51,10 +51,10 @@ export function prepareQueries(database: DatabaseSync) {
       database,
       'select f.feed, e.id & 0xffffffff, e.position, e.header from envelope e join feed f on f.number = e.id >> 32 where e.hash48 = ?',
     ),
-    /** From a sequence to another, inclusive, at most so many. No end is beyond the feed's own ids. */
+    /** From a sequence to another, inclusive, at most so many. Neither is beyond 32 bits. */
     envelopes: prepare<EnvelopeColumns>(
       database,
-      `select ${envelopeColumns} from feed f join envelope e on e.id between (f.number << 32) | ?2 and (f.number << 32) | min(?3, 0xffffffff)
+      `select ${envelopeColumns} from feed f join envelope e on e.id between (f.number << 32) | ?2 and (f.number << 32) | ?3
         where f.feed = ?1 order by e.id limit ?4`,
     ),
     envelopesApplied: prepare<EnvelopeColumns>(

@@ -7,9 +7,9 @@ import { headerHash } from '../feed/index.ts'
 import type { Body, OperationId, SegmentName } from '../feed/index.ts'
 import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
 import { byAge, byDocumentAndFeed, byKindAndName } from './row-order.ts'
-import { damageAdvice } from './sqlite-connection.ts'
 import { prepareQueries } from './sqlite-queries.ts'
 import type { EnvelopeColumns, Queries } from './sqlite-queries.ts'
+import { damageAdvice } from './storage-error.ts'
 import { storedSize } from './store.ts'
 import type {
   DocumentHead,
@@ -30,6 +30,9 @@ import type {
 
 /** Envelopes fetched at a time where a read is cut off by bytes, not by number: bounds what is fetched in vain. */
 const envelopesAtOnce = 64
+
+/** The greatest sequence that a header can have: an envelope's id has 32 bits for it. */
+const sequenceMax = 0xffff_ffff
 
 /** Comes before every entry id. */
 const idFloor = new Uint8Array(0)
@@ -75,9 +78,11 @@ export class SqliteReads implements StoreReads {
   envelopes(feed: FeedId, from: number, to: number, bytesMax: number): readonly StoredEnvelope[] {
     const feedBytes = idToBytes(feed)
     const found: StoredEnvelope[] = []
+    const last = Math.min(to, sequenceMax)
+    let next = from
     let bytes = 0
-    for (let next = from; next <= to;) {
-      const rows = this.queries.envelopes.all(feedBytes, next, to, envelopesAtOnce)
+    while (next <= last) {
+      const rows = this.queries.envelopes.all(feedBytes, next, last, envelopesAtOnce)
       for (const row of rows) {
         const envelope = this.#toEnvelope(row)
         found.push(envelope)

@@ -11,8 +11,9 @@ import { assert, SelfsameError } from '../core/index.ts'
 import type { Logger } from '../core/index.ts'
 import { batchToProgram } from './batch-program.ts'
 import { migrate } from './migrations.ts'
-import { damageAdvice, openForReading, openForWriting, toStorageError } from './sqlite-connection.ts'
+import { openForReading, openForWriting } from './sqlite-connection.ts'
 import { SqliteReads } from './sqlite-reads.ts'
+import { damageAdvice, toStorageError } from './storage-error.ts'
 import { CommitFailure } from './store.ts'
 import type { Store, WriteBatch } from './store.ts'
 import { WriterLink } from './writer-link.ts'
@@ -37,7 +38,12 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   try {
     prepareFile(options)
     const writer = await WriterLink.start({ path, pagesMax })
-    return new SqliteStore(openForReading(path), writer, logger)
+    try {
+      return new SqliteStore(openForReading(path), writer, logger)
+    } catch (error) {
+      await writer.terminate()
+      throw error
+    }
   } catch (error) {
     throw toStorageError(error)
   }

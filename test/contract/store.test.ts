@@ -338,7 +338,7 @@ test('both stores answer alike after any sequence of batches', { timeout: 60_000
       expect(readAll(disk)).toEqual(readAll(memory))
       await disk.close()
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   )
 })
 
