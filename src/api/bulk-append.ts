@@ -51,6 +51,8 @@ export async function appendInBulk(bulk: BulkAppend): Promise<void> {
   const totals = { lines: 0, written: 0, alreadyThere: 0 }
   let reported: Promise<void> = Promise.resolve()
   let broken = false
+  /** The reader waits for the client. */
+  let idle = true
   let line = 0
   let batch = emptyBatch(1)
 
@@ -74,7 +76,7 @@ export async function appendInBulk(bulk: BulkAppend): Promise<void> {
     void reported.then(
       () => {
         void inFlight.shift()
-        if (inFlight.length === 0) flush()
+        if (idle && inFlight.length === 0) flush()
       },
       () => {
         broken = true
@@ -102,7 +104,9 @@ export async function appendInBulk(bulk: BulkAppend): Promise<void> {
   let failure: LineError | undefined
   try {
     for await (const lines of linesOf(bulk.source, lineBytesMax)) {
+      idle = false
       for (const bytes of lines) await take(bytes)
+      idle = true
       if (inFlight.length === 0) flush()
     }
   } catch (error) {

@@ -23,9 +23,14 @@ const timeForm = new RegExp(timePattern)
 
 /** Milliseconds since the Unix epoch; finer fractions are cut off. Throws `invalid-request` for what is not one instant. */
 export function timeToMilliseconds(value: TimeInput): number {
-  const milliseconds = typeof value === 'number' ? value : timeForm.test(value) ? Date.parse(value) : Number.NaN
+  const milliseconds = typeof value === 'number' ? value : isDay(value) ? Date.parse(value) : Number.NaN
   if (Number.isNaN(milliseconds)) {
     throw new SelfsameError('invalid-request', `${JSON.stringify(value)} is not a point in time: give 2026-11-01 or 2026-11-01T09:30:00Z`)
   }
   return milliseconds
+}
+
+/** Whether the text has the form, and its day exists: `Date.parse` takes 31 February for 3 March. */
+function isDay(value: string): boolean {
+  return timeForm.test(value) && new Date(value.slice(0, 10)).getUTCDate() === Number(value.slice(8, 10))
 }
