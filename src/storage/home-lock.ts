@@ -2,10 +2,11 @@
  * One daemon per home. The lock is an exclusive SQLite transaction held open on a file of its own: the kernel frees it
  * when its holder dies, however it dies, and SQLite knows how to lock a file on every system.
  */
-import { DatabaseSync } from 'node:sqlite'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { SelfsameError } from '../core/index.ts'
-import { sqliteCode, sqliteCodeOf } from './sqlite-connection.ts'
+import { fileMode, sqliteCode, sqliteCodeOf } from './sqlite-connection.ts'
 
 /** The file in a home. Reading it from the process that holds the lock would release it (POSIX): copy a home from another process. */
 const lockFile = 'lock.sqlite'
@@ -23,16 +24,18 @@ export interface HomeLock {
  * it, `storage-failed` where the file cannot be used.
  */
 export function lockHome(directory: string): HomeLock {
+  const path = join(directory, lockFile)
   let database: DatabaseSync | undefined
   try {
-    database = new DatabaseSync(join(directory, lockFile), { timeout: 0 })
+    database = new DatabaseSync(path, { timeout: 0 })
+    chmodSync(path, fileMode)
     database.exec('begin exclusive')
   } catch (error) {
     if (database?.isOpen === true) database.close()
     if (sqliteCodeOf(error) === sqliteCode.busy) {
       throw new SelfsameError('daemon-running', `a daemon is running on ${directory}: stop it first (selfsame down)`, { cause: error })
     }
-    throw new SelfsameError('storage-failed', `${join(directory, lockFile)} cannot be locked: check that the home is there and writable`, {
+    throw new SelfsameError('storage-failed', `${path} cannot be locked: check that the home is there and writable`, {
       cause: error,
     })
   }

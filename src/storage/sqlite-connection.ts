@@ -2,6 +2,7 @@
  * Opens connections to the database file and sets what each has to be told again. The writer thread loads this file, so it
  * imports no other room: that would double the time a store takes to open.
  */
+import { chmodSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 
 /** Page cache of each connection, in KiB. It is what the store may hold of the file, however large that is: memory is
@@ -18,9 +19,13 @@ const logBytesKept = 32 << 20
 /** SQLite's primary result codes that mean something here. */
 export const sqliteCode = { busy: 5, corrupt: 11, full: 13, notADatabase: 26 } as const
 
+/** Only the owner may read and write: it is the agent's memory. SQLite gives the files beside the database its mode. */
+export const fileMode = 0o600
+
 /** A connection that writes. Throws what SQLite throws. */
 export function openForWriting(path: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: busyMilliseconds })
+  chmodSync(path, fileMode)
   // Full: the log is synced before a commit is visible. fullfsync: on macOS fsync alone leaves data in the drive's cache.
   // Checkpoints are the writer's to start: between commits, never inside one.
   database.exec(`

@@ -165,6 +165,12 @@ describe('a damaged database', () => {
   })
 })
 
+test('only the owner may read the database and what lies beside it', async () => {
+  const store = await open()
+  await store.commit(appendedBy(1, 1))
+  for (const suffix of ['', '-wal', '-shm']) expect(statSync(path + suffix).mode & 0o777).toBe(0o600)
+})
+
 test('a database of a newer schema is refused and left as it is', async () => {
   await (await open()).close()
   changeFile('pragma user_version = 999')
