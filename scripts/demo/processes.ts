@@ -1,17 +1,20 @@
 /**
  * The processes of the demo: calls of the `selfsame` command, each in a process group of its own, so that Ctrl-C reaches the
- * demo alone and a group can be ended with all that its command started. After `stop` none runs and none can be started.
+ * demo alone and a call is ended together with all that it started. After `stop` none runs and none can be started.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
+import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const launcher = fileURLToPath(new URL('../selfsame.js', import.meta.url))
 /** Milliseconds that a daemon has to stop by itself. */
 const graceMs = 10_000
+/** Milliseconds between two looks whether all have ended. */
+const lookMs = 10
 
 export interface Processes {
   /** Runs a command to its end and answers what it printed. Rejects with its own words where it fails. */
@@ -34,7 +37,7 @@ interface Call {
 }
 
 export function createProcesses(environment: NodeJS.ProcessEnv): Processes {
-  const running = new Set<Call>()
+  const groups = new Set<ChildProcessWithoutNullStreams>()
   const kept: Call[] = []
   let stopped = false
 
@@ -45,14 +48,13 @@ export function createProcesses(environment: NodeJS.ProcessEnv): Processes {
     child.stdin.on('error', () => {})
     const words: string[] = []
     createInterface({ input: child.stderr }).on('line', (line) => words.push(line))
-    const closed = once(child, 'close').finally(() => running.delete(call))
+    groups.add(child)
+    const closed = once(child, 'close').then(() => isGone(child) && groups.delete(child))
     const failure = (): Error => {
       const how = child.signalCode === null ? `with exit code ${child.exitCode}` : `by ${child.signalCode}`
       return new Error([`selfsame ${args.join(' ')} ended ${how}`, ...words].join('\n'))
     }
-    const call = { child, words, closed, failure }
-    running.add(call)
-    return call
+    return { child, words, closed, failure }
   }
 
   return {
@@ -75,21 +77,24 @@ export function createProcesses(environment: NodeJS.ProcessEnv): Processes {
 
     async stop() {
       stopped = true
-      for (const { child } of running) child.kill('SIGTERM')
-      const late = setTimeout(() => [...running].forEach(killGroup), graceMs)
-      await Promise.all([...running].map(({ closed }) => closed))
-      clearTimeout(late)
-      // A command that was killed from outside may have left its daemon behind.
-      kept.forEach(killGroup)
+      const deadline = performance.now() + graceMs
+      for (const child of groups) signalGroup(child, 'SIGTERM')
+      while (![...groups].every(isGone) && performance.now() < deadline) await wait(lookMs)
+      for (const child of groups) signalGroup(child, 'SIGKILL')
     },
   }
 }
 
-function killGroup({ child }: Call): void {
-  if (child.pid === undefined) return
+/** Whether nothing runs any more of what a call started. */
+function isGone(child: ChildProcessWithoutNullStreams): boolean {
+  return !signalGroup(child, 0)
+}
+
+/** Answers whether there was anything to reach. */
+function signalGroup({ pid }: ChildProcessWithoutNullStreams, signal: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-child.pid, 'SIGKILL')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    return pid !== undefined && process.kill(-pid, signal)
+  } catch {
+    return false
   }
 }

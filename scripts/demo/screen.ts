@@ -2,7 +2,7 @@
 import { styleText } from 'node:util'
 
 const nameWidth = 9
-const textWidth = 60
+const textWidth = 58
 const timeWidth = 9
 
 type Style = Parameters<typeof styleText>[0]

@@ -43,8 +43,8 @@ const cities: Readonly<Record<Name, string>> = { laptop: 'on the train', server:
 /** Tells the story with daemons whose homes lie in `directory`. Rejects with the first thing that is not as it should be. */
 export async function tellStory(processes: Processes, directory: string): Promise<void> {
   printTitle('Selfsame: one agent, three instances, one memory')
-  printText('Kevin keeps the memory of a bicycle workshop: on a laptop, on a server, and on the counter')
-  printText('of a shop in Lisbon. Each is a daemon process of its own, with a home of its own.')
+  printText('Kevin keeps the memory of a bicycle workshop: on a laptop, on a server, and on')
+  printText('the counter of a shop in Lisbon. Here each is a daemon with a home of its own.')
 
   printChapter('Begin')
   const agents = await begin(processes, directory)
@@ -53,7 +53,7 @@ export async function tellStory(processes: Processes, directory: string): Promis
   printChapter('Apart')
   await writeApart(agents)
   printChapter('Together again')
-  await step('laptop', 'comes back (network resume), until all three hold the same', async () => {
+  await step('laptop', 'comes back (network resume), until all hold the same', async () => {
     await agents.laptop.network.resume()
     await agreement(Object.values(agents))
   })
@@ -65,6 +65,7 @@ export async function tellStory(processes: Processes, directory: string): Promis
 
 async function begin(processes: Processes, directory: string): Promise<Agents> {
   const homeOf = (name: Name): string => join(directory, name)
+  const connectTo = (name: Name): Promise<Agent> => connect({ home: homeOf(name) })
   const up = (name: Name): Promise<void> => processes.keep(['--home', homeOf(name), 'up'])
 
   await step('laptop', '$ selfsame init --agent kevin', () =>
@@ -74,13 +75,14 @@ async function begin(processes: Processes, directory: string): Promise<Agents> {
   const ticket = await step('laptop', '$ selfsame invite --uses 2 > ticket.txt', () =>
     processes.run(['--home', homeOf('laptop'), 'invite', '--uses', '2']),
   )
-  const others = ['server', 'lisbon'] as const
-  await step('others', '$ selfsame join < ticket.txt', () =>
-    Promise.all(others.map((name) => processes.run(['--home', homeOf(name), 'join', '--name', name, '--listen', 'loopback'], ticket))),
-  )
-  await step('others', '$ selfsame up', () => Promise.all(others.map(up)))
-  const [laptop, server, lisbon] = await Promise.all(names.map((name) => connect({ home: homeOf(name) })))
-  const agents = { laptop, server, lisbon } as Agents
+  for (const name of ['server', 'lisbon'] as const) {
+    await step(name, '$ selfsame join < ticket.txt', () =>
+      processes.run(['--home', homeOf(name), 'join', '--name', name, '--listen', 'loopback'], ticket),
+    )
+  }
+  await step('both', '$ selfsame up', () => Promise.all([up('server'), up('lisbon')]))
+  const [laptop, server, lisbon] = await Promise.all([connectTo('laptop'), connectTo('server'), connectTo('lisbon')])
+  const agents = { laptop, server, lisbon }
   await step('all', 'find each other', () => until('all three are connected', async () => (await linksOf(agents)) === 6))
   return agents
 }
@@ -94,7 +96,7 @@ async function writeTogether(agents: Agents): Promise<void> {
     )
     .sort((one, other) => String(one.note.time).localeCompare(String(other.note.time)))
   const waits: number[] = []
-  await step('all', `write ${notes.length} notes; each waits until all three have it on disk`, async () => {
+  await step('all', `write ${notes.length} notes, each until it is on the disks of all three`, async () => {
     for (const { name, note } of notes) {
       const began = performance.now()
       const { replicas } = await agents[name].log('memory').append(note, { replicas: 3, timeoutMs: patienceMs })
@@ -103,7 +105,7 @@ async function writeTogether(agents: Agents): Promise<void> {
     }
   })
   waits.sort((one, other) => one - other)
-  printFact('a note', `${durationText(waits[waits.length >> 1] ?? 0)} in the middle, ${durationText(waits.at(-1) ?? 0)} at the longest`)
+  printFact('one note', `${durationText(waits[waits.length >> 1] ?? 0)} in the middle, ${durationText(waits.at(-1) ?? 0)} at the longest`)
 
   await step('all', 'write who they are, whom they follow, what is to do', () =>
     Promise.all([
@@ -115,14 +117,14 @@ async function writeTogether(agents: Agents): Promise<void> {
     ]),
   )
   const digests = await step('all', 'until they hold the same', () => agreement(Object.values(agents)))
-  printFact('the same', digests.map(titleOf).join(', '))
+  printFact('the same', `all ${digests.length} documents`)
 }
 
 async function writeApart(agents: Agents): Promise<void> {
   const { laptop, server, lisbon } = agents
   await step('laptop', 'goes into a tunnel (network pause)', () => laptop.network.pause())
   await until('only two are connected', async () => (await linksOf(agents)) === 2)
-  await step('all', `go on: ${notesAway} notes, ${incrementsAway} increments and an edit of everything each`, () =>
+  await step('all', `go on: each ${notesAway} notes, ${incrementsAway} increments, edits of the same`, () =>
     Promise.all(
       names.map(async (name) => {
         const agent = agents[name]
@@ -135,19 +137,19 @@ async function writeApart(agents: Agents): Promise<void> {
       }),
     ),
   )
-  await step('all', 'change the same set: laptop removes velo-aveiro, server adds it again', () =>
+  await step('all', 'laptop unfollows velo-aveiro, server follows it again', () =>
     Promise.all([
       laptop.set('follows').remove('velo-aveiro'),
       server.set('follows').add('velo-aveiro'),
       lisbon.set('follows').add('beatriz'),
     ]),
   )
-  const theirs = await step('others', 'agree with each other', () => agreement([server, lisbon]))
+  const theirs = await step('both', 'server and lisbon agree with each other', () => agreement([server, lisbon]))
   const ours = new Map((await laptop.digests()).map((digest) => [titleOf(digest), digest.digest]))
   const differing = theirs.filter((digest) => ours.get(titleOf(digest)) !== digest.digest)
   check('who is cut off holds something else in every document', differing.length === theirs.length)
   const [alone, together] = await Promise.all([laptop, server].map((agent) => agent.counter('karma').get('helpful')))
-  printFact('not the same', `all ${differing.length} documents; karma is ${alone} on laptop, ${together} on server and lisbon`)
+  printFact('not the same', `all ${differing.length} documents; karma is ${alone} on laptop, ${together} on the others`)
 }
 
 /** Has each instance print its digests by the command, and shows them side by side. */
@@ -197,11 +199,12 @@ async function checkMemory(agents: Agents): Promise<void> {
     candidates.some(({ value }) => value === cities.laptop),
   )
   const [latest, ...beside] = candidates.map(({ value, author }) => `${JSON.stringify(value)} (${author.name})`)
-  printFact('register/profile', `city is ${latest}, the latest; beside it, until somebody decides: ${beside.join(', ')}`)
+  printFact('register/profile', `city is ${latest}: the latest`)
+  printFact('', `beside it, until somebody decides: ${beside.join(', ')}`)
 
   const soul = await lisbon.text('SOUL.md').get()
   check('all edits of a text are in it', soul.text === names.reduce(withLesson, sample('SOUL.md')))
-  printFact('text/SOUL.md', 'has the new line of each:')
+  printFact('text/SOUL.md', 'has what each of the three added:')
   for (const name of names) printFact('', lessons[name].line)
 
   const merged = new Map(Object.entries(tasks))
