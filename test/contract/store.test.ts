@@ -276,8 +276,7 @@ describe.each([
     const store = await open()
     await store.commit(appendedBy(1, 3))
     const commit = store.commit(appendedBy(4, 1))
-    const deadline = performance.now() + 50
-    while (performance.now() < deadline) expect(store.lastPosition()).toBe(3)
+    expect(store.lastPosition()).toBe(3)
     await commit
     expect(store.lastPosition()).toBe(4)
   })

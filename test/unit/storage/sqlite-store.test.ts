@@ -165,6 +165,24 @@ describe('a damaged database', () => {
   })
 })
 
+test('reads see nothing of a commit that is on disk while its promise has not resolved', async () => {
+  const store = await open()
+  await store.commit(appendedBy(1, 3))
+  let resolved = false
+  const commit = store.commit(appendedBy(4, 1)).then(() => (resolved = true))
+  // The batch is sent within a few microtasks; the answer cannot come before this test gives the loop free.
+  for (let tick = 0; tick < 10; tick += 1) await Promise.resolve()
+  const other = new DatabaseSync(path, { readOnly: true })
+  const lastPosition = other.prepare('select max(position) as position from envelope')
+  const deadline = performance.now() + 10_000
+  while (lastPosition.get()?.position !== 4 && performance.now() < deadline);
+  expect(lastPosition.get()?.position).toBe(4)
+  other.close()
+  expect([resolved, store.lastPosition(), store.touchesAfter(document, 3, 9)]).toEqual([false, 3, []])
+  await commit
+  expect(store.lastPosition()).toBe(4)
+})
+
 test('only the owner may read the database and what lies beside it', async () => {
   const store = await open()
   await store.commit(appendedBy(1, 1))
