@@ -15,8 +15,8 @@ function bytesOf(seed: string, length: number): Uint8Array {
   return new Uint8Array(createHash('shake256', { outputLength: length }).update(seed).digest())
 }
 
-export const feeds = ['a', 'b', 'c'].map((name) => idOf<FeedId>(`feed ${name}`, 16))
-export const documents = ['x', 'y', 'z'].map((name) => idOf<DocumentId>(`document ${name}`, 32))
+const feeds = ['a', 'b', 'c'].map((name) => idOf<FeedId>(`feed ${name}`, 16))
+const documents = ['x', 'y', 'z'].map((name) => idOf<DocumentId>(`document ${name}`, 32))
 export const lineages = ['l', 'm'].map((name) => idOf<InstanceId>(`lineage ${name}`, 16))
 
 export const feedOf = (index: number): FeedId => feeds[index % feeds.length] as FeedId
@@ -63,7 +63,7 @@ export function appendedBy(from: number, count: number): WriteBatch {
 
 export const entryId = (seed: number): string => idOf(`entry ${seed}`, 30)
 export const operationId = (seed: number): OperationId => idOf<OperationId>(`operation ${seed}`, 16)
-export const textOf = (seed: number): string => `text ${'é𝄞'.repeat(seed % 5)} ${seed}`
+const textOf = (seed: number): string => `text ${'é𝄞'.repeat(seed % 5)} ${seed}`
 export const versionOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /** One thing that a batch does; numbers choose among the ids of the world. */
