@@ -391,8 +391,11 @@ export class Sync {
           next = Math.min(next, since + gossipGraceMs)
           continue
         }
+        const ours = engine.frontier().get(feed)
         if (theirs.have >= from) ranges.push({ feed, from, to: theirs.have })
-        else if (engine.frontier().get(feed)?.head !== theirs.head) ranges.push({ feed, from: theirs.have, to: theirs.have })
+        // What waits to be stored says nothing of a fork yet: the commit plans again.
+        else if (ours === undefined || ours.have < theirs.have) continue
+        else if (ours.have === theirs.have && ours.head !== theirs.head) ranges.push({ feed, from: theirs.have, to: theirs.have })
         else session.lacking.delete(feed)
       }
       if (ranges.length > 0) this.#ask(session, ranges)
