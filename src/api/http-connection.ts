@@ -21,7 +21,7 @@ export interface RequestOptions<Id extends RouteId> {
 }
 
 export interface Connection {
-  /** The JSON answer. A request that is safe to repeat (a read, or one with an operation id) is repeated once where the connection was lost. */
+  /** The JSON answer. Where the connection was lost, a request that is safe to repeat is repeated once: a read, one with an operation id, one that did not get through. */
   readonly call: <Id extends RouteId>(id: Id, options?: RequestOptions<Id>) => Promise<RouteAnswer<Id>>
   /** The answer as it arrives. Whoever gets it reads it to the end or destroys it. */
   open<Id extends RouteId>(id: Id, options?: RequestOptions<Id>): Promise<IncomingMessage>
@@ -34,9 +34,16 @@ export interface Connection {
   close(): void
 }
 
-/** The connection ended before the answer did: whether the daemon acted on the request cannot be known. */
+/** The connection ended before the answer did. */
 class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost'
+  /** The daemon may have acted on the request. It cannot have where the request itself could not be written to its end. */
+  readonly mayHaveActed: boolean
+
+  constructor(cause: NodeJS.ErrnoException) {
+    super(cause.message, { cause })
+    this.mayHaveActed = cause.code !== 'EPIPE'
+  }
 }
 
 export function createConnection(socketPath: string): Connection {
@@ -94,7 +101,7 @@ export function createConnection(socketPath: string): Connection {
       const repeatable = reads || options.headers?.['idempotency-key'] !== undefined
       try {
         return await callOnce(id, options).catch((error: unknown) => {
-          if (error instanceof ConnectionLost && repeatable) return callOnce(id, options)
+          if (error instanceof ConnectionLost && (repeatable || !error.mayHaveActed)) return callOnce(id, options)
           throw error
         })
       } catch (error) {
@@ -143,7 +150,7 @@ async function textOf(response: IncomingMessage, signal: AbortSignal | undefined
     for await (const chunk of response) chunks.push(chunk as Buffer)
     return Buffer.concat(chunks).toString('utf8')
   } catch (error) {
-    throw signal?.aborted === true ? abortReason(signal) : new ConnectionLost('the answer broke off', { cause: error })
+    throw signal?.aborted === true ? abortReason(signal) : new ConnectionLost(error as Error)
   }
 }
 
@@ -165,6 +172,6 @@ function failureOf(error: NodeJS.ErrnoException, socketPath: string): Error {
     case 'EPERM':
       return new SelfsameError('home-unsafe', `this user may not use ${socketPath}: the home belongs to another one`, { cause: error })
     default:
-      return new ConnectionLost(error.message, { cause: error })
+      return new ConnectionLost(error)
   }
 }

@@ -23,12 +23,21 @@ function send(body: string, headers: Readonly<Record<string, string>> = {}) {
 }
 
 function answersOf(text: string): (ImportProgress & { readonly code?: string; readonly line?: number })[] {
-  return text.trimEnd().split('\n').map((line) => JSON.parse(line) as ImportProgress)
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as ImportProgress)
 }
 
 /** A request whose body the test writes as it likes. */
 function begin(): { readonly request: ClientRequest; readonly response: Promise<IncomingMessage> } {
-  const request = httpRequest({ socketPath: api.server.socketPath, method: 'POST', path: '/v1/log/memory/entries', agent: false, headers: lines })
+  const request = httpRequest({
+    socketPath: api.server.socketPath,
+    method: 'POST',
+    path: '/v1/log/memory/entries',
+    agent: false,
+    headers: lines,
+  })
   request.on('error', () => {})
   return { request, response: new Promise((resolve) => request.once('response', resolve)) }
 }
@@ -101,7 +110,11 @@ describe('a stream of entries', () => {
   })
 
   test('refused at its first line is an ordinary refusal', async () => {
-    expect(problemIn(await send('{"text":5}\n{"text":"x"}'))).toMatchObject({ code: 'invalid-request', line: 1, detail: 'line 1: entry.text must be string' })
+    expect(problemIn(await send('{"text":5}\n{"text":"x"}'))).toMatchObject({
+      code: 'invalid-request',
+      line: 1,
+      detail: 'line 1: entry.text must be string',
+    })
     expect(api.agent.entriesOf('memory')).toHaveLength(0)
   })
 
@@ -123,7 +136,9 @@ describe('a stream of entries', () => {
     }
     const good = Array.from({ length: 20_000 }, (_, index) => `{"text":"entry ${index}"}`).join('\n')
     const last = answersOf((await send(good)).text).at(-1)
-    const before = api.agent.requests.slice(0, 2).reduce((sum, { operations }) => sum + (operations[0]?.type === 'log.append' ? operations[0].entries.length : 0), 0)
+    const before = api.agent.requests
+      .slice(0, 2)
+      .reduce((sum, { operations }) => sum + (operations[0]?.type === 'log.append' ? operations[0].entries.length : 0), 0)
     expect(last).toMatchObject({ code: 'read-only', line: before + 1, retry: true })
     expect(api.agent.requests.length).toBeLessThan(8)
   })

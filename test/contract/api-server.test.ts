@@ -91,7 +91,9 @@ describe('a text', () => {
     expect(raw.headers.etag).toBe(`"${value.version}"`)
     const headers = { 'content-type': 'text/plain; charset=utf-8', 'if-match': raw.headers.etag as string }
     expect((await api.ask('PUT', '/v1/text/SOUL.md', { body: 'Be kind. Always.\n', headers })).status).toBe(200)
-    expect(api.agent.requests.at(-1)?.operations).toEqual([{ type: 'text.put', name: 'SOUL.md', text: 'Be kind. Always.\n', base: value.version }])
+    expect(api.agent.requests.at(-1)?.operations).toEqual([
+      { type: 'text.put', name: 'SOUL.md', text: 'Be kind. Always.\n', base: value.version },
+    ])
   })
 
   test('is never overwritten from an unknown base', async () => {
@@ -110,17 +112,30 @@ describe('a json document', () => {
     expect(JSON.parse((await api.ask('GET', '/v1/json/plans')).text)).toEqual({ value: { t2: { status: 'open' }, t3: null } })
     expect(problemIn(await api.ask('PATCH', '/v1/json/plans', { body: '{}', headers: patch.headers })).detail).toContain('must be array')
     const bare = problemIn(await api.ask('PATCH', '/v1/json/plans', { body: '{}', headers: json }))
-    expect(bare).toMatchObject({ code: 'unsupported-media-type', detail: expect.stringContaining('application/merge-patch+json') as string })
+    expect(bare).toMatchObject({
+      code: 'unsupported-media-type',
+      detail: expect.stringContaining('application/merge-patch+json') as string,
+    })
   })
 })
 
 describe('reading', () => {
   test('goes through a log by the page, either way, and as one stream', async () => {
-    await api.client.log('pages').appendAll(Array.from({ length: 25 }, (_, index) => ({ text: `entry ${index}`, time: 1_000 + index, ...(index % 5 === 0 ? { tags: ['fifth'] } : {}) })))
+    await api.client
+      .log('pages')
+      .appendAll(
+        Array.from({ length: 25 }, (_, index) => ({
+          text: `entry ${index}`,
+          time: 1_000 + index,
+          ...(index % 5 === 0 ? { tags: ['fifth'] } : {}),
+        })),
+      )
     const texts = async (query: string): Promise<string[]> => {
       const found: string[] = []
       for (let cursor: string | null = ''; cursor !== null;) {
-        const page = JSON.parse((await api.ask('GET', `/v1/log/pages/entries?limit=10${query}${cursor === '' ? '' : `&cursor=${cursor}`}`)).text) as LogPage
+        const page = JSON.parse(
+          (await api.ask('GET', `/v1/log/pages/entries?limit=10${query}${cursor === '' ? '' : `&cursor=${cursor}`}`)).text,
+        ) as LogPage
         found.push(...page.entries.map((entry) => entry.text ?? ''))
         cursor = page.next
       }
@@ -133,7 +148,12 @@ describe('reading', () => {
     expect(await texts('&since=1005&until=1970-01-01T00:00:01.008Z')).toEqual(all.slice(5, 8))
     const stream = await api.ask('GET', '/v1/log/pages/entries?tag=fifth', { headers: { accept: 'application/x-ndjson' } })
     expect(stream.headers['content-type']).toContain('application/x-ndjson')
-    expect(stream.text.trimEnd().split('\n').map((line) => (JSON.parse(line) as { text: string }).text)).toEqual(all.filter((_, index) => index % 5 === 0))
+    expect(
+      stream.text
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { text: string }).text),
+    ).toEqual(all.filter((_, index) => index % 5 === 0))
   })
 
   test('shows what proves an author when asked', async () => {
@@ -145,7 +165,7 @@ describe('reading', () => {
     const reads = (Object.values(routes) as Route[]).filter(({ method, path }) => method === 'GET' && path !== '/v1/watch')
     for (const { path } of reads) {
       const answer = await api.ask('GET', path.replace(':kind', 'log').replace(':name', 'memory'))
-      expect(answer.status, path).toBe(200)
+      expect({ path, status: answer.status }).toEqual({ path, status: 200 })
     }
   })
 
@@ -158,7 +178,9 @@ describe('reading', () => {
 
   test('presence is set, read and cleared', async () => {
     expect((await api.askJson('PUT', '/v1/presence', { state: 'writing the report' })).status).toBe(204)
-    expect(JSON.parse((await api.ask('GET', '/v1/presence')).text)).toMatchObject({ presence: [{ state: 'writing the report', self: true }] })
+    expect(JSON.parse((await api.ask('GET', '/v1/presence')).text)).toMatchObject({
+      presence: [{ state: 'writing the report', self: true }],
+    })
     expect((await api.ask('DELETE', '/v1/presence')).status).toBe(204)
     expect(JSON.parse((await api.ask('GET', '/v1/presence')).text)).toEqual({ presence: [] })
   })
@@ -166,7 +188,10 @@ describe('reading', () => {
   test('an invitation has defaults that end soon', async () => {
     const answer = await api.askJson('POST', '/v1/invites', {})
     expect(answer.status).toBe(201)
-    expect(JSON.parse(answer.text)).toMatchObject({ ticket: 'selfsame-writer', expires: new Date(1_800_000_000_000 + 3_600_000).toISOString() })
+    expect(JSON.parse(answer.text)).toMatchObject({
+      ticket: 'selfsame-writer',
+      expires: new Date(1_800_000_000_000 + 3_600_000).toISOString(),
+    })
   })
 })
 
@@ -186,9 +211,33 @@ describe('what is refused says what is wrong', () => {
     ['a fraction', 'POST', add, '{"key":"k","amount":1.5}', json, 'invalid-request', 'body.amount must be a whole number'],
     ['a missing field', 'POST', add, '{"amount":1}', json, 'invalid-request', 'lacks "key"'],
     ['an empty batch', 'POST', '/v1/operations', '{"operations":[]}', json, 'invalid-request', 'body.operations must'],
-    ['an unknown operation', 'POST', '/v1/operations', '{"operations":[{"type":"log.drop","name":"x"}]}', json, 'invalid-request', '"log.drop"'],
-    ['an operation without a type', 'POST', '/v1/operations', '{"operations":[{"name":"x"}]}', json, 'invalid-request', 'body.operations.0'],
-    ['a time without a zone', 'POST', entries, '{"text":"x","time":"2026-11-01T10:00:00"}', json, 'invalid-request', 'body.time must be ISO 8601'],
+    [
+      'an unknown operation',
+      'POST',
+      '/v1/operations',
+      '{"operations":[{"type":"log.drop","name":"x"}]}',
+      json,
+      'invalid-request',
+      '"log.drop"',
+    ],
+    [
+      'an operation without a type',
+      'POST',
+      '/v1/operations',
+      '{"operations":[{"name":"x"}]}',
+      json,
+      'invalid-request',
+      'body.operations.0',
+    ],
+    [
+      'a time without a zone',
+      'POST',
+      entries,
+      '{"text":"x","time":"2026-11-01T10:00:00"}',
+      json,
+      'invalid-request',
+      'body.time must be ISO 8601',
+    ],
     ['a name with ..', 'POST', '/v1/log/..%2Fetc/entries', '{"text":"x"}', json, 'invalid-name', '".."'],
     ['a bare ..', 'PUT', '/v1/text/..', '{"text":"x"}', json, 'invalid-name', '".."'],
     ['a name that is too long', 'PUT', `/v1/text/${'x'.repeat(300)}`, '{"text":"x"}', json, 'invalid-request', 'params.name'],
@@ -198,7 +247,15 @@ describe('what is refused says what is wrong', () => {
     ['an unknown path', 'GET', '/v2/status', undefined, {}, 'not-found', '/v1/openapi.json'],
     ['another method', 'DELETE', '/v1/status', undefined, {}, 'method-not-allowed', 'use GET'],
     ['HEAD', 'OPTIONS', '/v1/text/x', undefined, {}, 'method-not-allowed', 'use GET or PUT'],
-    ['a form', 'POST', add, 'key=k&amount=1', { 'content-type': 'application/x-www-form-urlencoded' }, 'unsupported-media-type', 'application/json'],
+    [
+      'a form',
+      'POST',
+      add,
+      'key=k&amount=1',
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      'unsupported-media-type',
+      'application/json',
+    ],
     ['a body without a type', 'POST', add, '{"key":"k","amount":1}', {}, 'unsupported-media-type', 'application/json'],
     ['a type for another route', 'POST', add, 'text', { 'content-type': 'text/plain' }, 'unsupported-media-type', 'application/json'],
     ['a type that is no type', 'POST', add, '{}', { 'content-type': 'nonsense' }, 'unsupported-media-type', ''],
@@ -210,12 +267,28 @@ describe('what is refused says what is wrong', () => {
     ['a limit given twice', 'GET', `${entries}?limit=1&limit=2`, undefined, {}, 'invalid-request', 'query.limit'],
     ['an order that is none', 'GET', `${entries}?order=random`, undefined, {}, 'invalid-request', 'oldest, newest'],
     ['a day that does not exist', 'GET', `${entries}?since=2026-02-31`, undefined, {}, 'invalid-request', '2026-02-31'],
-    ['a wait without a unit that is known', 'POST', `${add}?timeout=5h`, '{"key":"k","amount":1}', json, 'invalid-request', 'query.timeout'],
+    [
+      'a wait without a unit that is known',
+      'POST',
+      `${add}?timeout=5h`,
+      '{"key":"k","amount":1}',
+      json,
+      'invalid-request',
+      'query.timeout',
+    ],
     ['no replica', 'POST', `${add}?replicas=0`, '{"key":"k","amount":1}', json, 'invalid-request', 'query.replicas'],
     ['a pattern of no kind', 'GET', '/v1/watch?pattern=logs/*', undefined, {}, 'invalid-request', 'query.pattern.0'],
     ['a cursor of another state', 'GET', '/v1/watch?cursor=other:1', undefined, {}, 'cursor-expired', 'read again'],
     ['a digest of nothing', 'GET', '/v1/digests/log/nowhere', undefined, {}, 'not-found', 'nowhere'],
-    ['an operation id too long', 'POST', add, '{"key":"k","amount":1}', { ...json, 'idempotency-key': 'x'.repeat(257) }, 'invalid-request', 'idempotency-key'],
+    [
+      'an operation id too long',
+      'POST',
+      add,
+      '{"key":"k","amount":1}',
+      { ...json, 'idempotency-key': 'x'.repeat(257) },
+      'invalid-request',
+      'idempotency-key',
+    ],
   ])('%s', async (_, method, path, body, headers, code, detail) => {
     const bytes = body === undefined ? undefined : Buffer.from(body, 'latin1')
     const problem = problemIn(await api.ask(method, path, { headers, ...(bytes === undefined ? {} : { body: bytes }) }))
@@ -284,13 +357,18 @@ describe('bytes that are not HTTP', () => {
       'POST /v1/log/fuzz/entries HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n10\r\n{"text":"hello"}\r\n1\r\n\n\r\n0\r\n\r\n',
     )
     const mutation = fc.record({ at: fc.nat(), bytes: fc.uint8Array({ maxLength: 8 }), cut: fc.nat({ max: 12 }) })
-    const mutated = fc.tuple(fc.constantFrom(valid, chunked), fc.array(mutation, { minLength: 1, maxLength: 4 })).map(([request, mutations]) =>
-      mutations.reduce((bytes, { at, bytes: inserted, cut }) => {
-        const place = at % (bytes.length + 1)
-        return Buffer.concat([bytes.subarray(0, place), inserted, bytes.subarray(place + cut)])
-      }, request),
+    const mutated = fc
+      .tuple(fc.constantFrom(valid, chunked), fc.array(mutation, { minLength: 1, maxLength: 4 }))
+      .map(([request, mutations]) =>
+        mutations.reduce((bytes, { at, bytes: inserted, cut }) => {
+          const place = at % (bytes.length + 1)
+          return Buffer.concat([bytes.subarray(0, place), inserted, bytes.subarray(place + cut)])
+        }, request),
+      )
+    const anything = fc.oneof(
+      mutated,
+      fc.uint8Array({ maxLength: 2_000 }).map((bytes) => Buffer.from(bytes)),
     )
-    const anything = fc.oneof(mutated, fc.uint8Array({ maxLength: 2_000 }).map(Buffer.from))
     await fc.assert(
       fc.asyncProperty(anything, async (bytes) => {
         const answer = await exchange(bytes)
@@ -308,7 +386,13 @@ describe('the socket', () => {
     expect(statSync(dirname(api.server.socketPath)).mode & 0o777).toBe(0o700)
   })
 
-  const options = (socketPath: string) => ({ port: createMemoryAgent(), socketPath, logger: silentLogger, clock: systemClock, version: '0.0.0' })
+  const options = (socketPath: string) => ({
+    port: createMemoryAgent(),
+    socketPath,
+    logger: silentLogger,
+    clock: systemClock,
+    version: '0.0.0',
+  })
 
   test('of a living daemon is refused, and stays', async () => {
     await expect(openServer(options(api.server.socketPath))).rejects.toMatchObject({ code: 'daemon-running' })

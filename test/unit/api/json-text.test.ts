@@ -24,7 +24,9 @@ describe('parsing JSON from outside', () => {
     ['nesting beyond any limit', '['.repeat(100_000), 'nested'],
     ['nesting of objects', '{"a":'.repeat(80) + '1' + '}'.repeat(80), 'nested'],
   ])('refuses %s', (_, text, reason) => {
-    expect(() => parseJson(text)).toThrow(expect.objectContaining({ code: 'invalid-request', message: expect.stringContaining(reason) as string }))
+    expect(() => parseJson(text)).toThrow(
+      expect.objectContaining({ code: 'invalid-request', message: expect.stringContaining(reason) as string }),
+    )
   })
 
   test('takes a whole surrogate pair, escaped or not, and an escaped backslash before u', () => {

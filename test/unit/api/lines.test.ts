@@ -21,11 +21,16 @@ describe('lines of a stream of bytes', () => {
   test('are the same wherever the stream is cut', async () => {
     const line = fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll('\n', ' '))
     await fc.assert(
-      fc.asyncProperty(fc.array(line, { minLength: 1 }), fc.array(fc.nat(), { maxLength: 10 }), fc.boolean(), async (lines, cuts, ended) => {
-        const bytes = Buffer.from(lines.join('\n') + (ended ? '\n' : ''))
-        const found = await collect(linesOf(chunksOf(bytes, cuts), 1_000_000))
-        expect(found.lines).toEqual(ended || lines.at(-1) !== '' ? lines : lines.slice(0, -1))
-      }),
+      fc.asyncProperty(
+        fc.array(line, { minLength: 1 }),
+        fc.array(fc.nat(), { maxLength: 10 }),
+        fc.boolean(),
+        async (lines, cuts, ended) => {
+          const bytes = Buffer.from(lines.join('\n') + (ended ? '\n' : ''))
+          const found = await collect(linesOf(chunksOf(bytes, cuts), 1_000_000))
+          expect(found.lines).toEqual(ended || lines.at(-1) !== '' ? lines : lines.slice(0, -1))
+        },
+      ),
     )
   })
 

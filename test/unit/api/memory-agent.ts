@@ -117,7 +117,8 @@ export function createMemoryAgent(): MemoryAgent {
       if (total !== BigInt.asIntN(64, total)) throw new SelfsameError('overflow', 'the counter would leave the range of 64 bits')
     }
     if (operation.type === 'text.put' && operation.base !== undefined && operation.base !== versionOf('')) {
-      if (texts.get(operation.name)?.versions.has(operation.base) !== true) throw new SelfsameError('base-unknown', 'that version is not known here')
+      if (texts.get(operation.name)?.versions.has(operation.base) !== true)
+        throw new SelfsameError('base-unknown', 'that version is not known here')
     }
     if (operation.type === 'json.patch') {
       for (const step of operation.patch) {
@@ -185,7 +186,10 @@ export function createMemoryAgent(): MemoryAgent {
     async readLog(name, { since = 0, until = Infinity, tag, kind, limit, cursor, order, provenance }) {
       const matching = (logs.get(name) ?? []).filter(
         ({ time, entry }) =>
-          time >= since && time < until && (tag === undefined || entry.tags?.includes(tag) === true) && (kind === undefined || entry.kind === kind),
+          time >= since &&
+          time < until &&
+          (tag === undefined || entry.tags?.includes(tag) === true) &&
+          (kind === undefined || entry.kind === kind),
       )
       const ordered = order === 'oldest' ? matching : matching.toReversed()
       const from = cursor === undefined ? 0 : ordered.findIndex(({ entry }) => entry.id === cursor) + 1
@@ -197,7 +201,9 @@ export function createMemoryAgent(): MemoryAgent {
         next: from + limit < ordered.length ? (page.at(-1)?.id ?? null) : null,
       }
     },
-    readCounter: async (name) => ({ totals: Object.fromEntries([...(counters.get(name) ?? [])].map(([key, total]) => [key, bigintToInteger(total)])) }),
+    readCounter: async (name) => ({
+      totals: Object.fromEntries([...(counters.get(name) ?? [])].map(([key, total]) => [key, bigintToInteger(total)])),
+    }),
     readSet: async (name) => ({ members: [...(sets.get(name) ?? [])].sort() }),
     readRegister: async (name) => ({
       cells: Object.fromEntries([...(registers.get(name) ?? [])].map(([key, cell]) => [key, { ...cell, author, siblings: [] }])),
@@ -209,7 +215,8 @@ export function createMemoryAgent(): MemoryAgent {
     readJson: async (name) => ({ value: jsons.get(name) ?? {} }),
 
     async documents({ kind, prefix = '' }) {
-      const found = (documentKind: Change['kind'], names: Iterable<string>) => [...names].map((name) => ({ kind: documentKind, name, versionKey: versionOf(name) }))
+      const found = (documentKind: Change['kind'], names: Iterable<string>) =>
+        [...names].map((name) => ({ kind: documentKind, name, versionKey: versionOf(name) }))
       return [...found('log', logs.keys()), ...found('counter', counters.keys()), ...found('text', texts.keys())].filter(
         (document) => (kind === undefined || document.kind === kind) && document.name.startsWith(prefix),
       )
@@ -279,7 +286,8 @@ export function createMemoryAgent(): MemoryAgent {
 
 function positionOf(cursor: string): number {
   const [state, position] = cursor.split(':')
-  if (state !== epoch || position === undefined) throw new SelfsameError('cursor-expired', 'read again: the cursor is from another state of this home')
+  if (state !== epoch || position === undefined)
+    throw new SelfsameError('cursor-expired', 'read again: the cursor is from another state of this home')
   return Number(position)
 }
 
@@ -288,11 +296,15 @@ function versionOf(text: string): string {
 }
 
 function merge(target: Json, patch: Json): Json {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch
-  const result = (typeof target === "object" && target !== null && !Array.isArray(target) ? { ...target } : {}) as Record<string, Json>
+  if (!isObject(patch)) return patch
+  const result: Record<string, Json> = isObject(target) ? { ...target } : {}
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) delete result[key]
     else result[key] = merge(result[key] ?? null, value)
   }
   return result
+}
+
+function isObject(value: Json): value is { readonly [key: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
