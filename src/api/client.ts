@@ -312,6 +312,8 @@ async function* watchChanges(
 ): AsyncGenerator<Change> {
   const signal = options.signal === undefined ? closed : AbortSignal.any([closed, options.signal])
   let cursor = options.cursor
+  /** Changes of an atomic write that came without its cursor, which the last of them carries: they come again where the connection is cut between. */
+  const shown = new Set<string>()
   let connected = false
   let failures = 0
   while (!signal.aborted) {
@@ -324,8 +326,13 @@ async function* watchChanges(
       for await (const event of eventsOf(response)) {
         failures = 0
         cursor = event.id ?? cursor
-        if (event.event === 'change') yield JSON.parse(event.data) as Change
-        else if (event.event === 'problem') throw problemToError(JSON.parse(event.data) as object, 500)
+        if (event.event === 'change') {
+          const change = JSON.parse(event.data) as Change
+          const identity = `${change.envelope.feed}:${change.envelope.sequence}:${change.kind}/${change.name}`
+          if (!shown.has(identity)) yield change
+          if (event.id === undefined) shown.add(identity)
+          else shown.clear()
+        } else if (event.event === 'problem') throw problemToError(JSON.parse(event.data) as object, 500)
       }
     } catch (error) {
       if (signal.aborted) return

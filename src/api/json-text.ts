@@ -39,8 +39,10 @@ function refuseHazards(key: string, value: unknown): unknown {
 
 const quote = 0x22
 const backslash = 0x5c
-const openers = new Set([0x5b, 0x7b])
-const closers = new Set([0x5d, 0x7d])
+const openBracket = 0x5b
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d
 
 /** Depth of nesting, counted on the text itself: no recursion, and nothing is built before it is known. */
 function depthOf(text: string): number {
@@ -53,8 +55,8 @@ function depthOf(text: string): number {
       if (code === backslash) index++
       else if (code === quote) inString = false
     } else if (code === quote) inString = true
-    else if (openers.has(code)) deepest = Math.max(deepest, ++depth)
-    else if (closers.has(code)) depth--
+    else if (code === openBracket || code === openBrace) deepest = Math.max(deepest, ++depth)
+    else if (code === closeBracket || code === closeBrace) depth--
   }
   return deepest
 }

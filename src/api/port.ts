@@ -80,7 +80,10 @@ export interface AgentPort {
   digest(kind: DocumentKind, name: string): Promise<DocumentDigest>
   digests(): Promise<readonly DocumentDigest[]>
 
-  /** `cursor-expired` for a cursor that was given in another state of this home. */
+  /**
+   * Changes in this instance's order of applying. The changes of one atomic write may share a cursor: resuming there gives what came
+   * after all of them, so they stand on one page. `cursor-expired` for a cursor that was given in another state of this home.
+   */
   changes(query: ChangesQuery): Promise<ChangePage>
   /** Calls `listener` after each commit that changed a document, with nothing: the listener reads by cursor. The returned function ends it. */
   onChange(listener: () => void): () => void

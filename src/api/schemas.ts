@@ -243,7 +243,9 @@ export const documentDigest = shape('DocumentDigest', {
 export type DocumentDigest = Static<typeof documentDigest>
 
 export const change = shape('Change', {
-  cursor: Type.String({ description: 'resuming here gives what came after this change' }),
+  cursor: Type.String({
+    description: 'resuming here gives what came after this change and those that share its cursor: all of one atomic write',
+  }),
   kind: documentKind,
   name: Type.String(),
   time,

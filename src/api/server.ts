@@ -153,6 +153,11 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     if (known.code === 'internal')
       logger.error({ method: request.method, route: request.routeOptions.url, fault: faultOf(known) }, 'request failed')
     const problem = problemOf(known)
+    if (known.code === 'too-large') {
+      // Fastify would hang up, and a client that is still sending would see that and not the answer: the rest is read and dropped.
+      reply.removeHeader('connection')
+      request.raw.resume()
+    }
     void reply.status(problem.status).type(mediaTypes.problem).send(JSON.stringify(problem))
   }
 

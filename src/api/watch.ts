@@ -35,7 +35,7 @@ export async function* watchEvents(watch: Watch): AsyncGenerator<string> {
       const page = await watch.port.changes({ patterns: watch.patterns, cursor, limit: changesPerRead })
       cursor = page.cursor
       if (page.changes.length > 0) {
-        yield page.changes.map(changeToEvent).join('')
+        yield page.changes.map((change, index) => changeToEvent(change, page.changes[index + 1])).join('')
         told = page.changes.at(-1)?.cursor
       } else if (told === undefined) {
         yield cursorToEvent(cursor)
@@ -51,8 +51,10 @@ export async function* watchEvents(watch: Watch): AsyncGenerator<string> {
   }
 }
 
-function changeToEvent(change: Change): string {
-  return `event: change\nid: ${change.cursor}\ndata: ${JSON.stringify(change)}\n\n`
+/** Where the next change has the same cursor there is no id yet: a watcher that is cut off between the two must get the second one. */
+function changeToEvent(change: Change, next: Change | undefined): string {
+  const id = next?.cursor === change.cursor ? '' : `id: ${change.cursor}\n`
+  return `event: change\n${id}data: ${JSON.stringify(change)}\n\n`
 }
 
 function cursorToEvent(cursor: string): string {

@@ -210,6 +210,35 @@ describe('watching through the client', () => {
     ])
   })
 
+  test('shows every change once, also where it was cut off in the middle of an atomic write', async () => {
+    const single = api.agent.changes.bind(api.agent)
+    api.agent.changes = async (query) => {
+      const page = await single(query)
+      return { ...page, changes: page.changes.map((change) => ({ ...change, cursor: 'e1:3' })) }
+    }
+    await agent.batch(['one', 'two', 'three'].map((member) => ({ type: 'set.add', name: member, member })))
+    const socketPath = join(api.directory, 'run', 'cut.sock')
+    let cut = true
+    const cutting = createServer((front) => {
+      const back = connectSocket(api.server.socketPath)
+      front.on('error', () => {}).pipe(back)
+      back.on('data', (bytes: Buffer) => {
+        const end = bytes.indexOf('\n\nevent: change')
+        if (cut && end > 0) front.end(bytes.subarray(0, end + 2))
+        else front.write(bytes)
+        cut &&= end < 0
+      })
+      back.on('end', () => front.end())
+      front.on('close', () => back.destroy())
+    }).listen(socketPath)
+    const far = await connect({ socketPath })
+    const changes = await take(far.watch([], { cursor: 'start' }), 3)
+    expect(cut).toBe(false)
+    expect(changes.map((change) => change.name)).toEqual(['one', 'two', 'three'])
+    await far.close()
+    await new Promise((resolve) => cutting.close(resolve))
+  })
+
   test('ends where it cannot go on without a gap, and where nobody answers at first', async () => {
     await expect(take(agent.watch([], { cursor: 'other:1' }), 1)).rejects.toMatchObject({ code: 'cursor-expired' })
     await api.server.close()

@@ -121,15 +121,13 @@ describe('a json document', () => {
 
 describe('reading', () => {
   test('goes through a log by the page, either way, and as one stream', async () => {
-    await api.client
-      .log('pages')
-      .appendAll(
-        Array.from({ length: 25 }, (_, index) => ({
-          text: `entry ${index}`,
-          time: 1_000 + index,
-          ...(index % 5 === 0 ? { tags: ['fifth'] } : {}),
-        })),
-      )
+    await api.client.log('pages').appendAll(
+      Array.from({ length: 25 }, (_, index) => ({
+        text: `entry ${index}`,
+        time: 1_000 + index,
+        ...(index % 5 === 0 ? { tags: ['fifth'] } : {}),
+      })),
+    )
     const texts = async (query: string): Promise<string[]> => {
       const found: string[] = []
       for (let cursor: string | null = ''; cursor !== null;) {

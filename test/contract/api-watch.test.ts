@@ -106,6 +106,18 @@ describe('a watch', () => {
     reader.response.destroy()
   })
 
+  test('gives no id between changes that share a cursor, so that a cut between them loses none', async () => {
+    const single = api.agent.changes.bind(api.agent)
+    api.agent.changes = async (query) => {
+      const page = await single(query)
+      return { ...page, changes: page.changes.map((change) => ({ ...change, cursor: `e1:${Math.ceil(positionOf(change) / 2) * 2}` })) }
+    }
+    await add(4)
+    const reader = await watch('/v1/watch?cursor=start')
+    expect((await reader.until(seen(4))).map(({ id }) => id)).toEqual([undefined, 'e1:2', undefined, 'e1:4'])
+    reader.response.destroy()
+  })
+
   test('of a slow reader reads the store no faster than the reader, and loses nothing', async () => {
     let reads = 0
     const read = api.agent.changes.bind(api.agent)
