@@ -87,6 +87,8 @@ export class Engine {
 
   #writes: PendingWrite[] = []
   #rows: PendingRows[] = []
+  /** Reads that wait for the commit under way. */
+  #reads: (() => void)[] = []
   #inbox: Envelope[] = []
   #inboxBytes = 0
   /** The last sequence of each feed that waits in the inbox, unbroken from what is stored. */
@@ -222,10 +224,22 @@ export class Engine {
     this.#schedulePump()
   }
 
-  /** Resolves once no commit is under way that changes the document: what is in memory is then durable. */
-  async durable(isDirty: () => boolean): Promise<void> {
-    while (this.#state === 'committing' && isDirty()) await this.#settled
-    if (this.#state === 'recovering') await this.#settled
+  /**
+   * Reads what is in memory when it is durable: at once, or right after the commit that is changing it, before the next
+   * begins, so that reading goes on however much is written. `read` is called once, and must not wait.
+   */
+  readDurably<Value>(isDirty: () => boolean, read: () => Value): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      const attempt = (): void => {
+        try {
+          resolve(read())
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)))
+        }
+      }
+      if (this.#state === 'recovering' || (this.#state === 'committing' && isDirty())) this.#reads.push(attempt)
+      else attempt()
+    })
   }
 
   /** Writes snapshots that are due, if nothing else is to be done. For idle moments. */
@@ -472,6 +486,7 @@ export class Engine {
     this.materialiser.settle()
     for (const entry of changed) this.#durable.set(entry.feed, entry)
     this.#state = 'running'
+    for (const read of this.#reads.splice(0)) read()
     this.#tell(batch, changed)
     this.#schedulePump()
   }
@@ -501,6 +516,7 @@ export class Engine {
     for (const pending of [...batch.writes, ...batch.done]) pending.reject(answer)
     if (rolledBack) this.#becomeReadOnly()
     else this.#state = 'running'
+    for (const read of this.#reads.splice(0)) read()
     this.#schedulePump()
   }
 

@@ -28,11 +28,15 @@ const snapshotUpdates = 256
 const snapshotBytes = 512 << 10
 /** Documents that get a snapshot in one commit: keeps idle work short. */
 const snapshotsPerBatchMax = 4
+/** Bytes of memory that even an empty live document takes. */
+const entryOverheadBytes = 4 << 10
 /** Envelopes read at a time when a document is loaded. */
 const loadPage = 256
 
 interface LiveEntry {
   readonly document: LiveDocument
+  /** Its size by estimate, bytes, when it was loaded or last committed. */
+  bytes: number
   updatesSinceSnapshot: number
   bytesSinceSnapshot: number
 }
@@ -58,6 +62,8 @@ export class Materialiser {
   readonly #lineageOf: (instance: InstanceId) => InstanceId
   /** In order of last use. */
   readonly #live = new Map<DocumentId, LiveEntry>()
+  /** Sum of what the live documents take. */
+  #bytes = 0
   /** Of the batch under way. */
   readonly #dirty = new Map<DocumentId, LiveKind | 'log'>()
   readonly #pendingUpdates = new Map<DocumentId, Uint8Array[]>()
@@ -81,6 +87,13 @@ export class Materialiser {
   /** The live document, loaded if need be. */
   live(document: DocumentId, kind: LiveKind): LiveDocument {
     return this.#entry(document, kind).document
+  }
+
+  /** The live document for a reader, who looks at it at once and does not keep it. Not while a batch is built. */
+  read(document: DocumentId, kind: LiveKind): LiveDocument {
+    const { document: live } = this.#entry(document, kind)
+    this.#evict()
+    return live
   }
 
   /** Where an operation id of a lineage was materialised, the batch under way included. */
@@ -158,19 +171,17 @@ export class Materialiser {
 
   /** The batch is durable. */
   settle(): void {
-    this.#clearPending()
-    let bytes = 0
-    for (const entry of this.#live.values()) bytes += entry.document.sizeEstimate
-    for (const [document, entry] of this.#live) {
-      if (bytes <= this.#cacheBytes) break
-      bytes -= entry.document.sizeEstimate
-      this.#live.delete(document)
+    for (const document of this.#dirty.keys()) {
+      const entry = this.#live.get(document)
+      if (entry !== undefined) this.#weigh(entry)
     }
+    this.#clearPending()
+    this.#evict()
   }
 
   /** Forgets these live documents: an edit was given up half way. They are loaded again, the batch under way included. */
   discard(documents: Iterable<DocumentId>): void {
-    for (const document of documents) this.#live.delete(document)
+    for (const document of documents) this.#forget(document)
   }
 
   /** The segment as it stands, the batch under way included. */
@@ -342,13 +353,34 @@ export class Materialiser {
     }
     const entry = this.#load(document, kind)
     this.#live.set(document, entry)
+    this.#weigh(entry)
     return entry
+  }
+
+  #weigh(entry: LiveEntry): void {
+    const bytes = entry.document.sizeEstimate + entryOverheadBytes
+    this.#bytes += bytes - entry.bytes
+    entry.bytes = bytes
+  }
+
+  #forget(document: DocumentId): void {
+    this.#bytes -= this.#live.get(document)?.bytes ?? 0
+    this.#live.delete(document)
+  }
+
+  /** Drops what was used longest ago, as far as the batch under way does not change it. */
+  #evict(): void {
+    if (this.#bytes <= this.#cacheBytes) return
+    for (const document of this.#live.keys()) {
+      if (this.#bytes <= this.#cacheBytes) break
+      if (!this.#dirty.has(document)) this.#forget(document)
+    }
   }
 
   #load(document: DocumentId, kind: LiveKind): LiveEntry {
     const snapshot = this.#store.snapshot(document)
     const live = openLiveDocument(kind, snapshot?.state ?? null)
-    const entry: LiveEntry = { document: live, updatesSinceSnapshot: 0, bytesSinceSnapshot: 0 }
+    const entry: LiveEntry = { document: live, bytes: 0, updatesSinceSnapshot: 0, bytesSinceSnapshot: 0 }
     const replay = (update: Uint8Array): void => {
       live.apply(update)
       entry.updatesSinceSnapshot += 1

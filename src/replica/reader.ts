@@ -127,8 +127,7 @@ export class Reader {
   /** The value of a live document, once what is in memory is durable. A document that nobody wrote is empty. */
   async value<Kind extends LiveKind>(kind: Kind, name: string): Promise<Extract<DocumentValue, { kind: Kind }>> {
     const document = this.#idOf(kind, name)
-    await this.#engine.durable(() => this.#engine.materialiser.isDirty(document))
-    const value = this.#engine.materialiser.live(document, kind).value()
+    const value = await this.#readDurably(document, () => this.#engine.materialiser.read(document, kind).value())
     assert(value.kind === kind, 'a document reads as another kind')
     return value as Extract<DocumentValue, { kind: Kind }>
   }
@@ -161,8 +160,10 @@ export class Reader {
     if (this.#engine.store.document(document) === undefined)
       throw new SelfsameError('not-found', `there is no ${kind} named ${JSON.stringify(name)}`)
     if (kind === 'log') return this.#logDigest(document)
-    await this.#engine.durable(() => this.#engine.materialiser.isDirty(document))
-    return { versionKey: this.#versionKey(document), digest: this.#engine.materialiser.live(document, kind).digest() }
+    return this.#readDurably(document, () => ({
+      versionKey: this.#versionKey(document),
+      digest: this.#engine.materialiser.read(document, kind).digest(),
+    }))
   }
 
   /** The cursor after everything that is here now. */
@@ -308,6 +309,10 @@ export class Reader {
     this.#segmentDigests.set(key, digest)
     if (this.#segmentDigests.size > segmentDigestsMax) this.#segmentDigests.delete(this.#segmentDigests.keys().next().value as string)
     return digest
+  }
+
+  #readDurably<Value>(document: DocumentId, read: () => Value): Promise<Value> {
+    return this.#engine.readDurably(() => this.#engine.materialiser.isDirty(document), read)
   }
 
   #versionKey(document: DocumentId): VersionKey {

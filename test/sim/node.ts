@@ -25,6 +25,8 @@ export interface World {
   readonly faults: string[]
   /** Probability that a commit fails without a word whether it is on the disk. */
   readonly commitFailure: number
+  /** Memory for live documents: with none, each is loaded anew for every use. */
+  readonly cacheBytes: number
 }
 
 export interface NodeOptions {
@@ -114,7 +116,7 @@ export class SimNode {
       logger: () => silentLogger,
       identity: this.#options.identity,
       program: 'simulation',
-      cacheBytes: 1 << 20,
+      cacheBytes: this.#world.cacheBytes,
       bootstrap: [],
       announce: [],
       fatal: (error) =>

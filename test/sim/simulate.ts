@@ -111,6 +111,7 @@ class Simulation {
       places: new Map(),
       faults: [],
       commitFailure: random.pick([0, 0, 0.01]),
+      cacheBytes: random.pick([0, 1 << 20]),
     }
     for (const [index, key] of keys.entries()) {
       const identity = { agent, instance: instanceIdOf(key.publicKey), key }
