@@ -99,11 +99,12 @@ export async function openServer(options: ServerOptions): Promise<Server> {
 
   app.setErrorHandler(sendProblem)
   app.setNotFoundHandler((request, reply) => sendProblem(notFound(request.url), request, reply))
-  app.addHook('onRequest', async () => {
-    if (closing !== undefined) throw new SelfsameError('unavailable', 'the daemon is stopping: try again when it is up')
+  app.addHook('onRequest', (_request, _reply, done) => {
+    done(closing === undefined ? undefined : new SelfsameError('unavailable', 'the daemon is stopping: try again when it is up'))
   })
-  app.addHook('onResponse', async () => {
+  app.addHook('onResponse', (_request, _reply, done) => {
     if (closing !== undefined) app.server.closeIdleConnections()
+    done()
   })
 
   for (const [id, route] of Object.entries(routes) as [RouteId, Route][]) {
@@ -112,7 +113,10 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       method: route.method,
       url: route.path,
       schema: schemaOf(route),
-      preValidation: async (request) => prepare(route, request),
+      preValidation: (request, _reply, done) => {
+        prepare(route, request)
+        done()
+      },
       handler: async (request, reply) => {
         const answer = await handler(callOf(request, reply))
         if (answer instanceof OtherAnswer)
