@@ -5,11 +5,11 @@
 import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openServer, socketPathOf } from '../api/index.ts'
-import { hashToId, idToBytes, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
+import { SelfsameError, hashToId, idToBytes, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
 import type { AgentId, Logger } from '../core/index.ts'
 import { createLibp2pTransport, listenAddresses } from '../network/index.ts'
 import { Replica } from '../replica/index.ts'
-import { lockHome, openSqliteStore } from '../storage/index.ts'
+import { damageAdvice, lockHome, openSqliteStore } from '../storage/index.ts'
 import { createAgentPort } from './agent-port.ts'
 import { readConfiguration } from './configuration.ts'
 import type { Environment } from './configuration.ts'
@@ -99,6 +99,10 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       announce: configuration.network.announce,
       fatal,
     })
+    if (replica.members.genesis === null) {
+      await replica.close()
+      throw new SelfsameError('storage-corrupt', `${paths.database} is missing or empty: ${damageAdvice}`)
+    }
     marker.remove()
     undo.push(async () => {
       await replica.close()

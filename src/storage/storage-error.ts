@@ -3,7 +3,8 @@ import { SelfsameError } from '../core/index.ts'
 import { sqliteCode, sqliteCodeOf } from './sqlite-connection.ts'
 
 /** What to do about a damaged database, for the end of a message. */
-export const damageAdvice = 'restore the home from a backup, or move the database away and let the other instances send everything again'
+export const damageAdvice =
+  'restore the home from a backup, or join again from an empty home with a new ticket and let the other instances send everything'
 
 /** An error of SQLite as one of this project. */
 export function toStorageError(error: unknown): SelfsameError {
