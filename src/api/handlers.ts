@@ -111,10 +111,7 @@ export function createHandlers(port: AgentPort, clock: Clock, openapi: object): 
     'members.list': async () => ({ members: await port.members() }),
     'invites.create': ({ body }) => port.invite({ role: 'writer', expiresSeconds: 3_600, uses: 1, ...body }),
     'status.read': () => port.status(),
-    'health.read': async () => {
-      const { attention, uptimeSeconds } = await port.status()
-      return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds, attention }
-    },
+    'health.read': () => port.health(),
     'openapi.read': async () => openapi,
     'daemon.shutdown': () => port.shutdown(),
   }

@@ -11,6 +11,7 @@ import type {
   DocumentDigest,
   DocumentKind,
   DocumentSummary,
+  Health,
   Invitation,
   InviteInput,
   Json,
@@ -81,8 +82,7 @@ export interface AgentPort {
   digests(): Promise<readonly DocumentDigest[]>
 
   /**
-   * Changes in this instance's order of applying. The changes of one atomic write may share a cursor: resuming there gives what came
-   * after all of them, so they stand on one page. `cursor-expired` for a cursor that was given in another state of this home.
+   * Changes in this instance's order of applying, each with a cursor of its own. `cursor-expired` for a cursor that was given in another state of this home.
    */
   changes(query: ChangesQuery): Promise<ChangePage>
   /** Calls `listener` after each commit that changed a document, with nothing: the listener reads by cursor. The returned function ends it. */
@@ -96,6 +96,8 @@ export interface AgentPort {
   invite(input: Required<Omit<InviteInput, 'name'>> & Pick<InviteInput, 'name'>): Promise<Invitation>
   members(): Promise<readonly Member[]>
   status(): Promise<Status>
+  /** Cheap, however much is stored: asked at the begin of every connection. */
+  health(): Promise<Health>
   /** Asks the daemon to stop; resolves when that was noted. */
   shutdown(): Promise<void>
 }

@@ -27,6 +27,8 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     name: replica.members.member(instance)?.label ?? instance.slice(0, 8),
   })
 
+  const uptimeSeconds = (): number => Math.max(0, (options.now() - options.startedAt) / 1_000)
+
   function entryToJson(entry: ReplicaLogEntry, withProvenance: boolean): LogEntry {
     const { content, feed, id, sequence, stamp, time } = entry
     const provenance = withProvenance ? reader.provenance(entry) : undefined
@@ -202,7 +204,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
         instance: { ...authorOf(identity.instance), role: member?.role ?? null, key: identity.key.publicKey },
         home: options.home,
         processId: options.processId,
-        uptimeSeconds: Math.max(0, (options.now() - options.startedAt) / 1_000),
+        uptimeSeconds: uptimeSeconds(),
         network: { paused: !replica.isNetworkRunning, addresses: replica.addresses() },
         peers: replica.peers().map((peer) => ({
           instance: authorOf(peer.instance),
@@ -217,6 +219,11 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
         entries: reader.entryTotal(),
         attention: attentionOf(replica, options.now(), (instance) => authorOf(instance).name),
       }
+    },
+
+    async health() {
+      const attention = attentionOf(replica, options.now(), (instance) => authorOf(instance).name)
+      return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds: uptimeSeconds(), attention }
     },
 
     async shutdown() {

@@ -179,9 +179,9 @@ export class Reader {
    * Throws `cursor-expired` where the cursor was given in another state of this home (a backup was put back, a copy).
    */
   changes(cursor: string, limit: number): { readonly changes: readonly Change[]; readonly cursor: string; readonly more: boolean } {
-    const position = this.#positionOf(cursor)
+    const { position, seen } = this.#placeOf(cursor)
     const stored = this.#engine.store.appliedAfter(position, limit)
-    const changes = stored.flatMap((envelope) => this.#changesOf(envelope))
+    const changes = stored.flatMap((envelope) => this.#changesOf(envelope)).slice(seen)
     const last = stored.at(-1)
     return { changes, cursor: last === undefined ? cursor : cursorOf(last), more: stored.length === limit }
   }
@@ -206,7 +206,7 @@ export class Reader {
       logs.add(document)
       const shown = entries.map((entry) => ({ id: entry.id, time: entry.time, author, content: entry.content, feed, sequence, stamp }))
       changes.push({
-        cursor,
+        cursor: `${cursor}.${changes.length + 1}`,
         kind,
         name: body.value.name,
         feed,
@@ -217,7 +217,8 @@ export class Reader {
         keys: changedKeys(stored.changed, index),
       })
     }
-    return changes
+    // Whoever resumes after the last change of an envelope has seen all of it; after an earlier one, the rest is still to come.
+    return changes.map((change, index) => (index === changes.length - 1 ? { ...change, cursor } : change))
   }
 
   /** The entries of an envelope, without those that another copy of the home made first for the same operation. */
@@ -332,20 +333,21 @@ export class Reader {
     return cursorOf(stored)
   }
 
-  #positionOf(cursor: string): number {
-    if (cursor === this.cursorStart) return 0
-    const parts = /^([1-9][0-9]{0,14})-([0-9a-f]{16})$/.exec(cursor)
+  /** Where a cursor resumes: after a position, and after how many changes of the envelope that follows it. */
+  #placeOf(cursor: string): { readonly position: number; readonly seen: number } {
+    if (cursor === this.cursorStart) return { position: 0, seen: 0 }
+    const parts = /^([1-9][0-9]{0,14})-([0-9a-f]{16})(?:\.([1-9][0-9]{0,3}))?$/.exec(cursor)
     if (parts === null)
       throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back one that you were given`)
     const position = Number(parts[1])
     const [stored] = this.#engine.store.appliedAfter(position - 1, 1)
-    if (stored === undefined || stored.position !== position || cursorOf(stored) !== cursor) {
+    if (stored === undefined || cursorOf(stored) !== `${position}-${parts[2]}`) {
       throw new SelfsameError(
         'cursor-expired',
         'this home is not in the state that the cursor was given in: read the documents again, then watch from now',
       )
     }
-    return position
+    return parts[3] === undefined ? { position, seen: 0 } : { position: position - 1, seen: Number(parts[3]) }
   }
 }
 

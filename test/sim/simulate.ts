@@ -17,11 +17,11 @@ import { VirtualTime, seededRandom } from './virtual-time.ts'
 import type { SeededRandom } from './virtual-time.ts'
 
 /** Virtual milliseconds of trouble. */
-const troubleMs = 6_000
+const troubleMs = 4_000
 /** Virtual milliseconds within which a healed group must have converged. Dial backoff alone may take one minute. */
 const healMsMax = 240_000
 /** Virtual milliseconds of quiet after convergence in which no data may be sent again. */
-const quietMs = 15_000
+const quietMs = 11_000
 
 export interface RunResult {
   readonly seed: string

@@ -277,6 +277,10 @@ export function createMemoryAgent(): MemoryAgent {
       entries: [...logs.values()].reduce((sum, log) => sum + log.length, 0),
       attention: paused ? [{ kind: 'paused', detail: 'the network is paused', since: new Date(1_800_000_000_000).toISOString() }] : [],
     }),
+    async health() {
+      const { attention, uptimeSeconds } = await agent.status()
+      return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds, attention }
+    },
     async shutdown() {
       agent.stopped = true
     },

@@ -3,25 +3,26 @@ import { createJoinLimiter } from '../../../src/network/join-limiter.ts'
 import { createVirtualClock } from './virtual-clock.ts'
 
 describe('the limits on joining', () => {
-  it('serve one request at a time', () => {
+  it('serve four requests at a time', () => {
     const limiter = createJoinLimiter(createVirtualClock())
-    const leave = limiter.enter('a')
-    expect(leave).not.toBeNull()
-    expect(limiter.enter('b')).toBeNull()
-    leave?.()
-    expect(limiter.enter('b')).not.toBeNull()
+    const leaves = ['a', 'b', 'c', 'd'].map((host) => limiter.enter(host))
+    expect(leaves).not.toContain(null)
+    expect(limiter.enter('e')).toBeNull()
+    leaves[1]?.()
+    expect(limiter.enter('e')).not.toBeNull()
+    expect(limiter.enter('f')).toBeNull()
   })
 
   it('do not give back the place of another when a request ends twice', () => {
     const limiter = createJoinLimiter(createVirtualClock())
     const leave = limiter.enter('a')
     leave?.()
-    limiter.enter('b')
+    for (const host of ['b', 'c', 'd', 'e']) limiter.enter(host)
     leave?.()
-    expect(limiter.enter('c')).toBeNull()
+    expect(limiter.enter('f')).toBeNull()
   })
 
-  it('allow a host six requests a minute, and all hosts together thirty', async () => {
+  it('allow a host twenty requests a minute, and all hosts together sixty', async () => {
     const clock = createVirtualClock()
     const limiter = createJoinLimiter(clock)
     const served = (host: string): boolean => {
@@ -29,9 +30,9 @@ describe('the limits on joining', () => {
       leave?.()
       return leave !== null
     }
-    const count = (host: string): number => Array.from({ length: 10 }, () => served(host)).filter(Boolean).length
-    expect(['a', 'b', 'c', 'd', 'e', 'f'].map(count)).toEqual([6, 6, 6, 6, 6, 0])
+    const count = (host: string): number => Array.from({ length: 25 }, () => served(host)).filter(Boolean).length
+    expect(['a', 'b', 'c', 'd'].map(count)).toEqual([20, 20, 20, 0])
     await clock.advance(60_000)
-    expect(count('f')).toBe(6)
+    expect(count('d')).toBe(20)
   })
 })
