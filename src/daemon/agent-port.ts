@@ -296,6 +296,9 @@ function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceI
   return attention
 }
 
+/** The last time that a Date can hold: what others claim may lie beyond it. */
+const timeMax = 8.64e15
+
 function isoOf(milliseconds: number): string {
-  return new Date(milliseconds).toISOString()
+  return new Date(Math.min(milliseconds, timeMax)).toISOString()
 }

@@ -43,7 +43,15 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   /** What to undo, the last first. */
   const undo: (() => void | Promise<void>)[] = []
   const unwind = async (): Promise<void> => {
-    for (const step of undo.splice(0).toReversed()) await step()
+    const failures: unknown[] = []
+    for (const step of undo.splice(0).toReversed()) {
+      try {
+        await step()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
   const ending = Promise.withResolvers<void>()
   ending.promise.catch(() => {})
@@ -130,7 +138,8 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     logReady(logger, identity, replica.addresses())
     return { identity, addresses: replica.addresses(), ended: ending.promise, stop }
   } catch (error) {
-    await unwind()
+    // What fails while stopping says less than why it had to stop.
+    await unwind().catch(() => {})
     throw error
   }
 }

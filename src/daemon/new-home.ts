@@ -5,7 +5,7 @@ import type { PublicKey, SigningKey } from '../core/index.ts'
 import { decodeTicket, encodeJoinRequest, foundAgent, instanceIdOf, isMemberName, readJoinResponse } from '../membership/index.ts'
 import type { MembershipRecord, Ticket } from '../membership/index.ts'
 import { createLibp2pTransport } from '../network/index.ts'
-import { foundAddressesToMeta } from '../replica/index.ts'
+import { addressBookToMeta } from '../replica/index.ts'
 import { lockHome, openSqliteStore } from '../storage/index.ts'
 import { newConfiguration } from './configuration.ts'
 import { createHome, writeIdentity } from './home.ts'
@@ -118,7 +118,7 @@ async function storeRecords(
   const store = await openSqliteStore({ path: paths.database, logger: logs.logger('storage'), checkFirst: false })
   await store.commit({
     records: records.map(({ hash, bytes }) => ({ hash, bytes })),
-    meta: foundAddressesToMeta(addresses, []),
+    meta: addressBookToMeta(addresses, []),
   })
   await store.close()
 }

@@ -1,6 +1,5 @@
 /** The join protocol over libp2p: one request, one response, on a stream of its own. Knows streams and limits, not tickets. */
 import type { Connection, Stream } from '@libp2p/interface'
-import { assert } from '../core/index.ts'
 import type { Clock } from '../core/index.ts'
 import { createJoinLimiter, joinMsMax, joinRequestBytesMax, joinResponseBytesMax } from './join-limiter.ts'
 import { openFrameStream } from './libp2p-frames.ts'
@@ -30,10 +29,7 @@ export function createJoinServer({ clock, handlers, joinOpen }: JoinServerOption
       cancel()
       leave()
       if (response === null) return stream.abort(new Error('the join request was refused'))
-      assert(
-        response.length <= joinResponseBytesMax,
-        `a join response of ${response.length} bytes is over the limit of ${joinResponseBytesMax}`,
-      )
+      if (response.length > joinResponseBytesMax) return stream.abort(new Error('the answer is larger than an answer may be'))
       frames.send(response)
       void stream.close().catch(() => stream.abort(new Error('the answer did not leave in time')))
     }

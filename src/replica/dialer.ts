@@ -17,6 +17,8 @@ const backoffMsMin = 1_000
 const backoffMsMax = 60_000
 /** Milliseconds for which the instance with the greater key leaves the first dial to the other: two at once cost a link. */
 const politenessMs = 1_500
+/** Milliseconds after which a link has proven itself: one that dies younger is left to the backoff. */
+const lastingMs = 10_000
 /** Found addresses kept for one key: the newest. */
 const foundAddressesMax = 8
 /** Milliseconds for which changes of the address book are gathered before they are stored. */
@@ -125,9 +127,10 @@ export class Dialer {
     this.#saveSoon()
   }
 
-  /** A link went down: try again soon. */
-  linkLost(key: PublicKey): void {
-    this.#soon(key)
+  /** A link went down after `lastedMs`: try again soon, unless links to that peer do not last. */
+  linkLost(key: PublicKey, lastedMs: number): void {
+    if (lastedMs >= lastingMs) this.#soon(key)
+    else this.#wake()
   }
 
   #announce(): void {
@@ -178,7 +181,6 @@ export class Dialer {
         continue
       }
       if (key !== null && isConnected(key)) {
-        target.attempts = 0
         target.dueAt = now + backoffMsMax
         continue
       }
@@ -222,7 +224,7 @@ export class Dialer {
     this.#cancelSave ??= this.#options.clock.after(saveDelayMs, () => {
       this.#cancelSave = null
       const { engine, logger } = this.#options
-      engine.put({ meta: foundAddressesToMeta(this.#found, this.#cards.values()) }).catch((error: unknown) => {
+      engine.put({ meta: addressBookToMeta(this.#found, this.#cards.values()) }).catch((error: unknown) => {
         logger.warn({ error: String(error) }, 'the address book was not stored')
       })
     })
@@ -230,7 +232,7 @@ export class Dialer {
 }
 
 /** The address book as the meta rows that a dialer loads at its start. */
-export function foundAddressesToMeta(
+export function addressBookToMeta(
   found: ReadonlyMap<PublicKey, Iterable<string>>,
   cards: Iterable<AddressCard>,
 ): ReadonlyMap<string, Uint8Array> {

@@ -20,8 +20,8 @@ import type { Identity, LocalWrite, PendingWrite, WriteOutcome } from './writer.
 const batchEnvelopesMax = 500
 /** Bytes of envelopes in one commit. */
 const batchBytesMax = 4 << 20
-/** Authentic envelopes held in memory because one before them in their chain has not come yet. They are only saved a second trip. */
-const earlyEnvelopesMax = 512
+/** Bytes of authentic envelopes held in memory because one before them in their chain has not come yet. They are only saved a second trip. */
+const earlyBytesMax = 8 << 20
 /** Local requests that may wait for a commit; more are refused with `too-many-requests`. */
 const queuedWritesMax = 10_000
 /** Milliseconds between tries to write while there is no space left, or the store cannot be reopened. */
@@ -96,6 +96,9 @@ export class Engine {
   /** The keys of feeds whose opening waits in the inbox. */
   readonly #offeredKeys = new Map<FeedId, PublicKey>()
   readonly #early = new Map<string, Envelope>()
+  #earlyBytes = 0
+  /** Feeds refused because what their opening goes on from is not here, by its hash. */
+  readonly #orphans = new Map<EnvelopeHash, Set<FeedId>>()
   /** Feeds whose next envelope may be ready to apply. */
   readonly #ready = new Set<FeedId>()
   /** Feeds whose next envelope waits for an envelope or record of that hash. */
@@ -138,6 +141,16 @@ export class Engine {
 
   get isReadOnly(): boolean {
     return this.#state === 'read-only'
+  }
+
+  /** Whether envelopes from peers are taken in right now. */
+  get takesEnvelopes(): boolean {
+    return this.#state === 'running' || this.#state === 'committing'
+  }
+
+  /** Whether the store can be read right now: not while it is opened anew. */
+  get isReadable(): boolean {
+    return this.#state !== 'recovering' && this.#state !== 'closed'
   }
 
   /** Bytes of envelopes that wait to be stored: senders are asked for no more while it is high. */
@@ -213,7 +226,7 @@ export class Engine {
 
   /** Takes authentic envelopes (signature checked) to store and apply. What is known, or comes too early, is passed over. */
   offer(envelopes: readonly Envelope[]): void {
-    if (this.#state === 'closed' || this.#state === 'read-only') return
+    if (!this.takesEnvelopes) return
     for (const envelope of envelopes) {
       const { feed, opening, sequence } = envelope.header
       this.#inbox.push(envelope)
@@ -330,7 +343,8 @@ export class Engine {
     }
     if (ledger.isEmpty) {
       this.#tell(batch, [])
-      if (this.#hasWork()) this.#schedulePump()
+      // Nothing was committed, so nothing lets others have their turn.
+      if (this.#hasWork()) this.#options.clock.after(0, () => this.#schedulePump())
       return
     }
     this.#commit(batch)
@@ -378,15 +392,43 @@ export class Engine {
       this.#noteStamp(envelope)
       this.#ready.add(header.feed)
       this.#noteTwin(envelope)
-      const next = this.#early.get(placeKey(header.feed, header.sequence + 1))
-      if (next === undefined) return
-      this.#early.delete(placeKey(header.feed, header.sequence + 1))
-      this.#take(next)
+      for (const feed of this.#orphans.get(envelope.hash) ?? []) this.#refused.delete(feed)
+      this.#orphans.delete(envelope.hash)
+      const next = this.#forgetEarly(placeKey(header.feed, header.sequence + 1))
+      if (next !== undefined) this.#take(next)
     } else if (admission === 'gap') {
-      if (this.#early.size < earlyEnvelopesMax) this.#early.set(placeKey(header.feed, header.sequence), envelope)
+      if (header.opening === null) this.#keepEarly(envelope)
+      else if (header.previous !== null) this.#refuseOrphan(header.feed, header.previous)
     } else if (admission === 'fork' || admission === 'stale-stamp') {
       this.#refuseFeed(envelope, admission)
     }
+  }
+
+  #keepEarly(envelope: Envelope): void {
+    const key = placeKey(envelope.header.feed, envelope.header.sequence)
+    if (this.#early.has(key)) return
+    this.#early.set(key, envelope)
+    this.#earlyBytes += envelopeSize(envelope)
+    for (const oldest of this.#early.keys()) {
+      if (this.#earlyBytes <= earlyBytesMax) break
+      this.#forgetEarly(oldest)
+    }
+  }
+
+  #forgetEarly(key: string): Envelope | undefined {
+    const envelope = this.#early.get(key)
+    if (envelope === undefined) return undefined
+    this.#early.delete(key)
+    this.#earlyBytes -= envelopeSize(envelope)
+    return envelope
+  }
+
+  /** A run that goes on from an envelope that is not here is not asked for again before that is. */
+  #refuseOrphan(feed: FeedId, parent: EnvelopeHash): void {
+    this.#refused.set(feed, 'the run that it goes on from is not here')
+    const feeds = this.#orphans.get(parent)
+    if (feeds === undefined) this.#orphans.set(parent, new Set([feed]))
+    else feeds.add(feed)
   }
 
   #noteStamp(envelope: Envelope): void {
@@ -509,6 +551,7 @@ export class Engine {
     this.#offered.clear()
     this.#offeredKeys.clear()
     this.#early.clear()
+    this.#earlyBytes = 0
     this.#loaded = this.#load(this.store)
     const answer = rolledBack
       ? readOnlyError()

@@ -101,8 +101,8 @@ export const chunkBytesTarget = 128 << 10
 const recordListMax = 100_000
 /** Records in one message; more go in several. */
 export const recordsPerMessageMax = 256
-/** Ranges in one want. */
-export const wantRangesMax = 4_096
+/** Ranges in one want, each of another feed: whoever answers holds a page of each in memory. */
+export const wantRangesMax = 64
 /** Addresses on one card. */
 export const cardAddressesMax = 16
 const cardsPerMessageMax = 1_000
@@ -229,11 +229,15 @@ export function decodeControl(bytes: Uint8Array): Result<ControlMessage> {
 function decodeRanges(value: unknown): readonly FeedRange[] | undefined {
   if (!Array.isArray(value) || value.length > wantRangesMax) return undefined
   const ranges: FeedRange[] = []
+  const feeds = new Set<FeedId>()
   for (const item of value as readonly unknown[]) {
     const fields = asTuple(item, 3)
     if (fields === undefined || !isBytes(fields[0], idBytes.feed)) return undefined
     if (!isUint(fields[1], 0xffff_ffff) || !isUint(fields[2], 0xffff_ffff) || fields[1] < 1 || fields[2] < fields[1]) return undefined
-    ranges.push({ feed: bytesToId(fields[0]), from: fields[1], to: fields[2] })
+    const feed = bytesToId<FeedId>(fields[0])
+    if (feeds.has(feed)) return undefined
+    feeds.add(feed)
+    ranges.push({ feed, from: fields[1], to: fields[2] })
   }
   return ranges
 }

@@ -15,7 +15,7 @@ import {
   judgeJoinRequest,
 } from '../membership/index.ts'
 import type { Invite, MemberTable, Role } from '../membership/index.ts'
-import type { Link, Transport, TransportHandlers } from '../network/index.ts'
+import type { Link, LinkId, Transport, TransportHandlers } from '../network/index.ts'
 import type { EvidenceRow, Store } from '../storage/index.ts'
 import { Dialer } from './dialer.ts'
 import { Engine } from './engine.ts'
@@ -74,6 +74,22 @@ export interface PeerState {
   readonly ahead: number | null
 }
 
+interface InviteRequest {
+  readonly role: Role
+  readonly durationMilliseconds: number
+  readonly uses: number
+  /** What the new instance is called; null leaves that to itself. */
+  readonly name: string | null
+}
+
+interface Invitation {
+  readonly ticket: string
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number
+  /** Multiaddrs that the ticket names. */
+  readonly addresses: readonly string[]
+}
+
 interface Waiter {
   readonly feed: FeedId
   readonly sequence: number
@@ -89,13 +105,14 @@ export class Replica {
   readonly #presence: PresenceBoard
   readonly reader: Reader
   readonly #waiters = new Set<Waiter>()
-  readonly #keysByLink = new Map<number, PublicKey>()
+  readonly #linksOpened = new Map<LinkId, { readonly key: PublicKey; readonly at: number }>()
   readonly #changeListeners = new Set<() => void>()
   /** Addresses where something answered with our own key, and since when. */
   readonly #ownKeySeen = new Map<string, number>()
   #network: 'stopped' | 'running' = 'stopped'
-  /** Joins are judged one after the other: each verdict holds only for the table that the one before left. */
-  #joins: Promise<unknown> = Promise.resolve()
+  #transition: Promise<void> = Promise.resolve()
+  /** Invites are made and joins judged one after the other: each holds only for the invites and the table that the one before left. */
+  #admissions: Promise<unknown> = Promise.resolve()
   #cancelIdle: (() => void) | null = null
 
   private constructor(options: ReplicaOptions, engine: Engine) {
@@ -198,8 +215,8 @@ export class Replica {
 
   /** Goes offline on purpose, until `resume`. */
   async pause(): Promise<void> {
-    await this.#engine.put({ meta: new Map([[pausedName, new Uint8Array()]]) })
     await this.stopNetwork()
+    await this.#engine.put({ meta: new Map([[pausedName, new Uint8Array()]]) })
   }
 
   /** Goes online again. Throws what `Transport.start` throws. */
@@ -209,26 +226,32 @@ export class Replica {
   }
 
   /** Connects: listens, discovers and dials. Throws what `Transport.start` throws. */
-  async startNetwork(): Promise<void> {
-    if (this.#network === 'running') return
-    this.#network = 'running'
-    try {
+  startNetwork(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#network === 'running') return
       await this.#options.transport.start(this.#handlers())
-    } catch (error) {
-      this.#network = 'stopped'
-      throw error
-    }
-    this.#sync.start()
-    this.#dialer.start()
+      this.#network = 'running'
+      this.#sync.start()
+      this.#dialer.start()
+    })
   }
 
   /** Disconnects. Writing and reading go on; what was written meanwhile is exchanged after the next start. */
-  async stopNetwork(): Promise<void> {
-    if (this.#network === 'stopped') return
-    this.#network = 'stopped'
-    this.#dialer.stop()
-    this.#sync.stop()
-    await this.#options.transport.stop()
+  stopNetwork(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#network === 'stopped') return
+      this.#network = 'stopped'
+      this.#dialer.stop()
+      this.#sync.stop()
+      await this.#options.transport.stop()
+    })
+  }
+
+  /** Starting and stopping the network wait for each other: asked for at once, the last one wins. */
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const done = this.#transition.then(step)
+    this.#transition = done.catch(() => {})
+    return done
   }
 
   get isNetworkRunning(): boolean {
@@ -301,30 +324,8 @@ export class Replica {
   }
 
   /** Makes an invite and its ticket. Throws `forbidden` unless this instance is an admin. */
-  async invite(request: {
-    role: Role
-    durationMilliseconds: number
-    uses: number
-    name: string | null
-  }): Promise<{ ticket: string; expiresAt: number; addresses: readonly string[] }> {
-    const { clock, identity, random } = this.#options
-    if (this.#engine.members.member(identity.instance)?.role !== 'admin') {
-      throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')
-    }
-    const now = Math.floor(clock.now())
-    const { invite, key } = createInvite(request, now, random)
-    const invites = new Map(this.#invites()).set(invite.key, invite)
-    await this.#engine.put({ meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
-    const addresses = [...new Set([...this.#options.announce, ...this.addresses()])]
-    const ticket = encodeTicket({
-      agent: identity.agent,
-      agentName: this.#engine.members.genesis?.name ?? '',
-      issuer: identity.key.publicKey,
-      addresses,
-      seed: key.seed,
-      expiresAt: invite.expiresAt,
-    })
-    return { ticket, expiresAt: invite.expiresAt, addresses }
+  invite(request: InviteRequest): Promise<Invitation> {
+    return this.#inTurn(() => this.#makeInvite(request))
   }
 
   /** Whether somebody may join: an invite is open, or was used up so lately that its answer may have to be repeated. */
@@ -344,19 +345,19 @@ export class Replica {
     return {
       mayConnect: (key) => this.#engine.members.memberByKey(key) !== undefined,
       linkOpened: (link: Link) => {
-        this.#keysByLink.set(link.id, link.key)
+        this.#linksOpened.set(link.id, { key: link.key, at: this.#options.clock.monotonic() })
         this.#sync.linkOpened(link)
       },
       linkClosed: (link, reason) => {
         this.#sync.linkClosed(link, reason)
-        const key = this.#keysByLink.get(link)
-        this.#keysByLink.delete(link)
-        if (key !== undefined) this.#dialer.linkLost(key)
+        const opened = this.#linksOpened.get(link)
+        this.#linksOpened.delete(link)
+        if (opened !== undefined) this.#dialer.linkLost(opened.key, this.#options.clock.monotonic() - opened.at)
       },
       message: (link, channel, bytes) => this.#sync.message(link, channel, bytes),
       drained: (link, channel) => this.#sync.drained(link, channel),
       gossip: (_from, bytes) => this.#sync.gossip(bytes),
-      join: (from, request) => this.#join(from, request),
+      join: (from, request) => this.#inTurn(() => this.#judgeJoin(from, request)),
       addressFound: (key, address) => {
         if (key === this.#options.identity.key.publicKey) this.#noteOwnKey(address)
         else this.#dialer.addressFound(key, address)
@@ -371,10 +372,31 @@ export class Replica {
     logger('network').warn({ address }, 'a daemon with the key of this instance answers elsewhere: its home was copied')
   }
 
-  #join(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null> {
-    const judged = this.#joins.then(() => this.#judgeJoin(from, request))
-    this.#joins = judged.catch(() => {})
-    return judged
+  #inTurn<T>(admit: () => Promise<T>): Promise<T> {
+    const done = this.#admissions.then(admit)
+    this.#admissions = done.catch(() => {})
+    return done
+  }
+
+  async #makeInvite(request: InviteRequest): Promise<Invitation> {
+    const { clock, identity, random } = this.#options
+    if (this.#engine.members.member(identity.instance)?.role !== 'admin') {
+      throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')
+    }
+    const now = Math.floor(clock.now())
+    const { invite, key } = createInvite(request, now, random)
+    const invites = new Map(this.#invites()).set(invite.key, invite)
+    await this.#engine.put({ meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
+    const addresses = [...new Set([...this.#options.announce, ...this.addresses()])]
+    const ticket = encodeTicket({
+      agent: identity.agent,
+      agentName: this.#engine.members.genesis?.name ?? '',
+      issuer: identity.key.publicKey,
+      addresses,
+      seed: key.seed,
+      expiresAt: invite.expiresAt,
+    })
+    return { ticket, expiresAt: invite.expiresAt, addresses }
   }
 
   async #judgeJoin(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null> {

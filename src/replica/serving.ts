@@ -4,6 +4,7 @@
  */
 import type { Encodable, FeedId } from '../core/index.ts'
 import { envelopeToWire } from '../feed/index.ts'
+import { storedSize } from '../storage/index.ts'
 import type { Store, StoredEnvelope } from '../storage/index.ts'
 import { chunkBytesTarget, encodeChunk } from './messages.ts'
 import type { FeedRange } from './messages.ts'
@@ -11,9 +12,16 @@ import type { FeedRange } from './messages.ts'
 /** Bytes of stored envelopes held for one want, over all its feeds. */
 const pageBytesTotal = 1 << 20
 
-/** Reads one feed forward from `from`. Past `to` it goes on only to the next signed envelope, which vouches for those before. */
+/**
+ * Bytes of envelopes without a signature before the one that vouches for them. A receiver takes no longer run, so none can
+ * be made to hold what it could only pass on in one piece; a sender joins runs only up to `joinedRunBytes`, far below.
+ */
+export const unsignedRunBytesMax = 1 << 20
+const joinedRunBytes = 64 << 10
+
+/** Reads one feed forward from `from`, by runs: envelopes without a signature, and the signed one after them. */
 class FeedReader {
-  readonly #store: Store
+  readonly #store: () => Store
   readonly #feed: FeedId
   readonly #to: number
   readonly #pageBytes: number
@@ -21,7 +29,7 @@ class FeedReader {
   #index = 0
   #next: number
 
-  constructor(store: Store, range: FeedRange, pageBytes: number) {
+  constructor(store: () => Store, range: FeedRange, pageBytes: number) {
     this.#store = store
     this.#feed = range.feed
     this.#next = range.from
@@ -45,7 +53,14 @@ class FeedReader {
     return this.head?.position ?? Number.POSITIVE_INFINITY
   }
 
-  take(): StoredEnvelope {
+  takeRun(): StoredEnvelope[] {
+    const run: StoredEnvelope[] = []
+    do run.push(this.#take())
+    while (run.at(-1)?.signature === null && this.head !== undefined)
+    return run
+  }
+
+  #take(): StoredEnvelope {
     const taken = this.#page[this.#index] as StoredEnvelope
     this.#index += 1
     this.#next = taken.sequence + 1
@@ -54,7 +69,7 @@ class FeedReader {
   }
 
   #fill(): void {
-    this.#page = this.#store.envelopes(this.#feed, this.#next, Number.MAX_SAFE_INTEGER, this.#pageBytes)
+    this.#page = this.#store().envelopes(this.#feed, this.#next, Number.MAX_SAFE_INTEGER, this.#pageBytes)
     this.#index = 0
   }
 }
@@ -66,7 +81,7 @@ export class Serving {
   readonly #readers: FeedReader[]
   #bytes = 0
 
-  constructor(store: Store, request: number, ranges: readonly FeedRange[], bytesMax: number) {
+  constructor(store: () => Store, request: number, ranges: readonly FeedRange[], bytesMax: number) {
     this.request = request
     this.#bytesMax = bytesMax
     const pageBytes = Math.max(1, Math.floor(pageBytesTotal / ranges.length))
@@ -76,33 +91,30 @@ export class Serving {
       .toSorted((a, b) => b.order - a.order)
   }
 
-  /** The next chunk as a frame, and whether it is the last. */
+  /** The next chunk as a frame, and whether it is the last. It holds whole runs, so that each of its feeds ends in a signature. */
   next(): { readonly frame: Uint8Array; readonly last: boolean } {
     const chunk: StoredEnvelope[] = []
-    const lastOfFeed = new Map<FeedId, number>()
-    const readersByFeed = new Map<FeedId, FeedReader>()
+    /** By feed: where its last run ends in the chunk, and what that run holds once those before are joined to it. */
+    const endsByFeed = new Map<FeedId, { readonly index: number; readonly bytes: number }>()
+    const joined = new Set<number>()
     let bytes = 0
-    const add = (reader: FeedReader): void => {
-      const stored = reader.take()
-      lastOfFeed.set(stored.feed, chunk.length)
-      readersByFeed.set(stored.feed, reader)
-      bytes += stored.headerBytes.length + stored.bodies.reduce((sum, body) => sum + body.bytes.length + body.salt.length, 0)
-      chunk.push(stored)
-    }
     while (bytes < chunkBytesTarget && this.#bytes + bytes < this.#bytesMax) {
       const reader = this.#readers.pop()
       if (reader === undefined) break
-      add(reader)
+      const run = reader.takeRun()
+      chunk.push(...run)
+      const runBytes = run.reduce((sum, stored) => sum + storedSize(stored), 0)
+      const { feed } = run[0] as StoredEnvelope
+      const before = endsByFeed.get(feed)
+      const joins = before !== undefined && before.bytes + runBytes <= joinedRunBytes
+      if (joins) joined.add(before.index)
+      endsByFeed.set(feed, { index: chunk.length - 1, bytes: joins ? before.bytes + runBytes : runBytes })
+      bytes += runBytes
       this.#insert(reader)
     }
-    // What the chunk holds of a feed must end in a signature, or nobody could check it.
-    for (const [feed, reader] of readersByFeed) {
-      while ((chunk[lastOfFeed.get(feed) as number] as StoredEnvelope).signature === null && reader.head !== undefined) add(reader)
-    }
     this.#bytes += bytes
-    const last = this.#readers.every((reader) => reader.isPastRange) || this.#bytes >= this.#bytesMax
-    const lasts = new Set(lastOfFeed.values())
-    const wire: Encodable[] = chunk.map((stored, index) => envelopeToWire(stored, lasts.has(index)))
+    const last = this.#readers.length === 0 || this.#bytes >= this.#bytesMax
+    const wire: Encodable[] = chunk.map((stored, index) => envelopeToWire(stored, !joined.has(index)))
     return { frame: encodeChunk(this.request, last, wire), last }
   }
 

@@ -3,13 +3,17 @@ import type { FeedId } from '../core/index.ts'
 import type { FrontierEntry } from '../feed/index.ts'
 import type { Member } from '../membership/index.ts'
 import type { Link } from '../network/index.ts'
-import type { FeedRange } from './messages.ts'
 import type { Serving } from './serving.ts'
 
 /** A want that is being answered. */
 export interface OpenWant {
   readonly request: number
-  readonly ranges: readonly FeedRange[]
+  /** The next sequence to come, by feed. */
+  readonly next: Map<FeedId, number>
+  /** Feeds of which nothing came that could be used. */
+  readonly untaken: Set<FeedId>
+  /** Received so far. */
+  bytes: number
   /** Monotonic milliseconds of the last sign of progress. */
   progressAt: number
 }

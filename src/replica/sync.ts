@@ -3,7 +3,7 @@
  * something asks one peer for it (`want`) and is answered in chunks. New envelopes travel by gossip besides, which may lose
  * anything: convergence is owed by frontiers and wants alone. Tells nothing that is not durable here.
  */
-import { bytesToId, encode, gossipBytesMax, hashToId, idToBytes } from '../core/index.ts'
+import { bytesToId, gossipBytesMax, idToBytes } from '../core/index.ts'
 import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, RecordHash } from '../core/index.ts'
 import { envelopeSize, frontierDigest, isSignedBy } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
@@ -17,16 +17,15 @@ import {
   decodeGossip,
   encodeControl,
   encodeGossip,
-  isBootProofOf,
   protocolVersion,
   recordsPerMessageMax,
-  signBootProof,
   wantRangesMax,
 } from './messages.ts'
-import type { AddressCard, BootProof, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
-import { Serving } from './serving.ts'
+import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
+import { Serving, unsignedRunBytesMax } from './serving.ts'
 import { createSession } from './session.ts'
 import type { Session } from './session.ts'
+import { TwinWatch } from './twins.ts'
 import type { Identity } from './writer.ts'
 
 /** Milliseconds that gossip is given to bring what a peer said it has, before it is asked for: less fetches twice, more heals later. */
@@ -41,6 +40,16 @@ const silenceMsMax = 35_000
 const stallMsMax = 20_000
 /** Bytes asked for at once: several round trips' worth, little enough to change plans soon. */
 const wantBytes = 4 << 20
+/** Feeds in one frontier message: 3 MiB of them. */
+const frontierEntriesPerMessage = 50_000
+/** Feeds that one peer may name: what it tells is kept in memory. */
+const theirFeedsMax = 200_000
+/** Bytes that an answer may run over what was asked for: its last run of envelopes. */
+const answerOverrunMax = 8 << 20
+/** What a gossip message needs besides its envelope, at most. */
+const gossipFramingBytes = 1_024
+/** Milliseconds until something is tried again for which the store is not there right now. */
+const storeRetryMs = 200
 /** Bytes that wait to be stored above which no more is asked for. */
 const inboxBytesHigh = 8 << 20
 
@@ -61,19 +70,24 @@ export interface SyncOptions {
   readonly sessionReady: (session: Session) => void
 }
 
+/** What an instance told last. */
+export interface Told {
+  readonly theirs: ReadonlyMap<FeedId, FrontierEntry>
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number
+  readonly program: string | null
+}
+
 export class Sync {
   readonly #options: SyncOptions
   /** Of this process: tells two processes with one key apart. */
   readonly boot: Uint8Array
   readonly #sessions = new Map<LinkId, Session>()
   /** What an instance told last, also after its link closed. */
-  readonly #told = new Map<
-    InstanceId,
-    { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; at: number; readonly program: string | null }
-  >()
+  readonly #told = new Map<InstanceId, Told>()
   /** The link from which a feed is being fetched. */
   readonly #fetching = new Map<FeedId, LinkId>()
-  readonly #probes = new Map<string, { readonly key: PublicKey; readonly nonce: Uint8Array; readonly proofs: Map<string, BootProof> }>()
+  readonly #twins: TwinWatch
   #requests = 0
   #cancelPlan: (() => void) | null = null
   #cancelPing: (() => void) | null = null
@@ -81,6 +95,13 @@ export class Sync {
   constructor(options: SyncOptions) {
     this.#options = options
     this.boot = options.random.bytes(16)
+    this.#twins = new TwinWatch({
+      identity: options.identity,
+      random: options.random,
+      boot: this.boot,
+      send: (session, message) => this.#send(session, message),
+      report: (instance, name, proof) => this.#reportTwin(instance, name, proof),
+    })
     options.engine.onCommitted((committed) => this.#committed(committed))
   }
 
@@ -93,11 +114,8 @@ export class Sync {
     return false
   }
 
-  /** What each instance told last, and when (milliseconds since the Unix epoch). */
-  told(): ReadonlyMap<
-    InstanceId,
-    { readonly theirs: ReadonlyMap<FeedId, FrontierEntry>; readonly at: number; readonly program: string | null }
-  > {
+  /** What each instance told last. */
+  told(): ReadonlyMap<InstanceId, Told> {
     return this.#told
   }
 
@@ -219,14 +237,12 @@ export class Sync {
         return this.#compare(session, message.frontier)
       case 'pong':
         return this.#pong(session, message)
-      case 'probe': {
-        const { identity } = this.#options
-        return this.#send(session, { type: 'probe-answer', proof: signBootProof(identity.key, identity.agent, message.nonce, this.boot) })
-      }
+      case 'probe':
+        return this.#send(session, { type: 'probe-answer', proof: this.#twins.answer(message.nonce) })
       case 'probe-answer':
-        return this.#probeAnswer(session, message.proof)
+        return this.#twins.receive(session, message.proof, this.#sessions.values())
       case 'twin':
-        return this.#twinNotice(message.proofs)
+        return this.#twins.notice(message.proofs)
       case 'addresses':
         if (session.ready) this.#options.cardsReceived(message.cards)
         break
@@ -241,8 +257,7 @@ export class Sync {
     if (message.instance !== session.member.instance) return this.#drop(session, 'its key belongs to another instance')
     session.boot = bytesToId(message.boot)
     session.program = message.program
-    this.#compareBoots(session)
-    if (!this.#sessions.has(session.link.id)) return
+    if (!this.#isWanted(session)) return
     if (Buffer.compare(message.records, engine.members.digest()) === 0) this.#becomeReady(session)
     else this.#send(session, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
   }
@@ -275,7 +290,7 @@ export class Sync {
       () => {
         if (last && this.#sessions.has(session.link.id)) this.#becomeReady(session)
       },
-      (error: unknown) => this.#options.logger.warn({ error: String(error) }, 'records were not stored'),
+      (error: unknown) => this.#drop(session, `its records were not stored: ${String(error)}`),
     )
   }
 
@@ -285,7 +300,7 @@ export class Sync {
     if (engine.members.memberByKey(session.link.key) === undefined) return this.#drop(session, 'not a member')
     session.ready = true
     logger.info({ peer: session.member.name, address: session.link.address, direction: session.link.direction }, 'peer:connected')
-    this.#send(session, { type: 'frontier', complete: true, entries: [...engine.frontier().values()] })
+    this.#tellAll(session)
     const cards = addressCards()
     if (cards.length > 0) this.#send(session, { type: 'addresses', cards })
     sessionReady(session)
@@ -300,6 +315,7 @@ export class Sync {
       session.theirs.clear()
       session.lacking.clear()
     }
+    if (session.theirs.size + entries.length > theirFeedsMax) return this.#drop(session, 'its frontier names too many feeds')
     for (const entry of entries) {
       session.theirs.set(entry.feed, entry)
       const ours = engine.frontier().get(entry.feed)
@@ -317,12 +333,10 @@ export class Sync {
 
   #committed({ changed, own, records }: Committed): void {
     const { transport } = this.#options
-    for (const envelope of own) {
-      if (envelopeSize(envelope) > gossipBytesMax - 1_024) continue
-      transport.publish(encodeGossip({ type: 'envelope', envelope }))
-    }
+    const isGossip = (envelope: Envelope): boolean => envelopeSize(envelope) <= gossipBytesMax - gossipFramingBytes
+    for (const envelope of own) if (isGossip(envelope)) transport.publish(encodeGossip({ type: 'envelope', envelope }))
     if (records.length > 0) this.#membersChanged(records)
-    const tooLarge = own.some((envelope) => envelopeSize(envelope) > gossipBytesMax - 1_024)
+    const tooLarge = !own.every(isGossip)
     for (const session of this.#sessions.values()) {
       let waited = tooLarge
       for (const entry of changed) {
@@ -349,11 +363,19 @@ export class Sync {
     this.#send(session, { type: 'frontier', complete: false, entries })
   }
 
+  /** Tells a peer the whole frontier, in as many messages as it takes. */
+  #tellAll(session: Session): void {
+    const entries = [...this.#options.engine.frontier().values()]
+    for (let from = 0; from === 0 || from < entries.length; from += frontierEntriesPerMessage) {
+      this.#send(session, { type: 'frontier', complete: from === 0, entries: entries.slice(from, from + frontierEntriesPerMessage) })
+    }
+  }
+
   #membersChanged(records: readonly MembershipRecord[]): void {
     const { engine } = this.#options
     for (const session of this.#sessions.values()) {
       if (engine.members.memberByKey(session.link.key) === undefined) this.#drop(session, 'not a member any more')
-      else if (session.boot !== null) this.#sendRecords(session, records, false)
+      else this.#sendRecords(session, records, false)
     }
   }
 
@@ -365,14 +387,14 @@ export class Sync {
   #compare(session: Session, theirs: Uint8Array): void {
     if (!session.ready || session.untold.size > 0 || !session.controlWritable) return
     if (Buffer.compare(theirs, this.#frontierHash()) === 0) return
-    this.#send(session, { type: 'frontier', complete: true, entries: [...this.#options.engine.frontier().values()] })
+    this.#tellAll(session)
   }
 
   // Wants: what is lacking is asked of one peer at a time.
 
   #plan(): void {
     const { clock, engine } = this.#options
-    if (engine.inboxBytes > inboxBytesHigh) return
+    if (!engine.takesEnvelopes || engine.inboxBytes > inboxBytesHigh) return
     const now = clock.monotonic()
     let next = Number.POSITIVE_INFINITY
     for (const session of this.#sessions.values()) {
@@ -406,7 +428,13 @@ export class Sync {
 
   #ask(session: Session, ranges: readonly FeedRange[]): void {
     this.#requests += 1
-    session.want = { request: this.#requests, ranges, progressAt: this.#options.clock.monotonic() }
+    session.want = {
+      request: this.#requests,
+      next: new Map(ranges.map(({ feed, from }) => [feed, from])),
+      untaken: new Set(ranges.map(({ feed }) => feed)),
+      bytes: 0,
+      progressAt: this.#options.clock.monotonic(),
+    }
     for (const { feed } of ranges) this.#fetching.set(feed, session.link.id)
     this.#send(session, { type: 'want', request: this.#requests, ranges, bytesMax: wantBytes })
   }
@@ -414,7 +442,7 @@ export class Sync {
   /** Ends the want under way on a session: its feeds may be asked of others. */
   #release(session: Session): void {
     if (session.want === null) return
-    for (const { feed } of session.want.ranges) this.#fetching.delete(feed)
+    for (const feed of session.want.next.keys()) this.#fetching.delete(feed)
     session.want = null
   }
 
@@ -426,14 +454,20 @@ export class Sync {
     // What was not asked for is not taken.
     if (want === null || chunk.value.request !== want.request) return
     want.progressAt = clock.monotonic()
+    for (const envelope of chunk.value.envelopes) {
+      const { feed, sequence } = envelope.header
+      if (want.next.get(feed) !== sequence) return this.#drop(session, 'it sent what was not asked for')
+      want.next.set(feed, sequence + 1)
+      want.bytes += envelopeSize(envelope)
+    }
+    if (want.bytes > wantBytes + answerOverrunMax) return this.#drop(session, 'it sent more than was asked for')
     const envelopes = this.#authentic(chunk.value.envelopes)
+    for (const envelope of envelopes) want.untaken.delete(envelope.header.feed)
     engine.offer(envelopes)
     if (!chunk.value.last) return
+    // What was asked for and did not come in a form that can be used is not asked of this peer again before it tells its frontier anew.
+    for (const feed of want.untaken) session.lacking.delete(feed)
     this.#release(session)
-    if (envelopes.length === 0) {
-      // An answer without anything that could be used: until it tells its frontier anew, this peer is not asked for these again.
-      for (const { feed } of want.ranges) session.lacking.delete(feed)
-    }
     this.#plan()
   }
 
@@ -451,9 +485,13 @@ export class Sync {
       if (key === undefined || (run[0] as Envelope).header.agent !== this.#options.identity.agent) continue
       let end = run.length - 1
       while (end >= 0 && !isSignedBy(run[end] as Envelope, key)) end -= 1
+      let unsigned = 0
       for (let index = end; index >= 0; index -= 1) {
-        if (index < end && (run[index + 1] as Envelope).header.previous !== (run[index] as Envelope).hash) break
-        proven.add(run[index] as Envelope)
+        const envelope = run[index] as Envelope
+        if (index < end && (run[index + 1] as Envelope).header.previous !== envelope.hash) break
+        unsigned = envelope.signature === null ? unsigned + envelopeSize(envelope) : 0
+        if (unsigned > unsignedRunBytesMax) break
+        proven.add(envelope)
       }
     }
     return envelopes.filter((envelope) => proven.has(envelope))
@@ -470,19 +508,29 @@ export class Sync {
   }
 
   #want(session: Session, request: number, ranges: readonly FeedRange[], bytesMax: number): void {
-    if (!session.ready) return
-    const durable = this.#options.engine.frontier()
+    if (!session.ready || !this.#sessions.has(session.link.id)) return
+    const { clock, engine } = this.#options
+    if (!engine.isReadable) {
+      clock.after(storeRetryMs, () => this.#want(session, request, ranges, bytesMax))
+      return
+    }
+    const durable = engine.frontier()
     const known = ranges.filter((range) => durable.has(range.feed))
-    session.serving = new Serving(this.#options.engine.store, request, known, Math.min(bytesMax, wantBytes))
+    const isServing = session.serving !== null && !session.servingPaused
+    session.serving = new Serving(() => engine.store, request, known, Math.min(bytesMax, wantBytes))
     session.servingPaused = false
-    this.#serve(session)
+    if (!isServing) this.#serve(session)
   }
 
   /** Sends the next chunk, then yields to the loop: an answer is many milliseconds of work in all. */
   #serve(session: Session): void {
-    const { clock, transport } = this.#options
+    const { clock, engine, transport } = this.#options
     const { serving } = session
     if (serving === null || session.servingPaused || !this.#sessions.has(session.link.id)) return
+    if (!engine.isReadable) {
+      clock.after(storeRetryMs, () => this.#serve(session))
+      return
+    }
     const { frame, last } = serving.next()
     if (last) session.serving = null
     const writable = transport.send(session.link.id, 'bulk', frame)
@@ -527,59 +575,36 @@ export class Sync {
     this.#compare(session, message.frontier)
   }
 
-  // Two processes with one key
+  // Several links to one key
 
-  /** Two links to one process: one is enough. Two processes behind one key: ask both for a fresh proof that they live. */
-  #compareBoots(session: Session): void {
-    const { identity, random, transport } = this.#options
+  /** Whether a link whose other end has said hello is to stay. Of two links to one process one is enough; two processes behind one key are probed. */
+  #isWanted(session: Session): boolean {
+    const { identity, transport } = this.#options
     for (const other of this.#sessions.values()) {
       if (other === session || other.link.key !== session.link.key || other.boot === null) continue
-      if (other.boot === session.boot) {
-        const ownDials = identity.key.publicKey < session.link.key ? 'outbound' : 'inbound'
-        const surplus = session.link.direction === ownDials && other.link.direction !== ownDials ? other : session
-        transport.close(surplus.link.id, 'one link is enough')
-        if (surplus === session) return
+      if (other.boot !== session.boot) {
+        this.#twins.probe(session, other)
         continue
       }
-      const nonce = random.bytes(16)
-      this.#probes.set(bytesToId(nonce), { key: session.link.key, nonce, proofs: new Map() })
-      if (this.#probes.size > 64) this.#probes.delete(this.#probes.keys().next().value as string)
-      for (const link of [session, other]) this.#send(link, { type: 'probe', nonce })
+      // Both ends must keep the same one: that which the instance with the lesser key dialed; of two dialed by one, its dialer chooses.
+      if (other.link.direction === session.link.direction) {
+        if (session.link.direction === 'inbound') continue
+        transport.close(session.link.id, 'one link is enough')
+        return false
+      }
+      const kept = identity.key.publicKey < session.link.key ? 'outbound' : 'inbound'
+      const surplus = session.link.direction === kept ? other : session
+      transport.close(surplus.link.id, 'one link is enough')
+      if (surplus === session) return false
     }
+    return true
   }
 
-  #probeAnswer(session: Session, proof: BootProof): void {
-    const probe = this.#probes.get(bytesToId(proof.nonce))
-    if (probe === undefined || probe.key !== session.link.key || bytesToId(proof.boot) !== session.boot) return
-    if (!isBootProofOf(proof, probe.key, this.#options.identity.agent)) return
-    probe.proofs.set(session.boot, proof)
-    const [first, second] = [...probe.proofs.values()]
-    if (first === undefined || second === undefined) return
-    this.#probes.delete(bytesToId(proof.nonce))
-    this.#reportTwin(session.member.instance, session.member.name, [first, second])
-    for (const other of this.#sessions.values()) {
-      if (other.link.key === probe.key) this.#send(other, { type: 'twin', proofs: [first, second] })
-    }
-  }
-
-  /** A peer has seen two processes with our key: both its proofs are signed by it, and one of them is not us. */
-  #twinNotice(proofs: readonly [BootProof, BootProof]): void {
-    const { identity } = this.#options
-    const { publicKey } = identity.key
-    if (!proofs.every((proof) => isBootProofOf(proof, publicKey, identity.agent))) return
-    const boots = proofs.map((proof) => bytesToId<string & { readonly boot: true }>(proof.boot))
-    const own = bytesToId<string & { readonly boot: true }>(this.boot)
-    if (!boots.includes(own) || boots.every((boot) => boot === own)) return
-    this.#reportTwin(identity.instance, null, proofs)
-  }
-
-  #reportTwin(instance: InstanceId, name: string | null, proofs: readonly [BootProof, BootProof]): void {
+  #reportTwin(instance: InstanceId, name: string | null, proof: Uint8Array): void {
     const { engine, logger } = this.#options
-    const boots = proofs.map((proof) => bytesToId<string & { readonly boot: true }>(proof.boot)).toSorted()
     const who = name === null ? 'this instance' : `instance ${name}`
     const detail = `two daemons run with the key of ${who} at once: its home was copied. Nothing is lost, but stop one of them (selfsame down)${name === null ? '' : ' on that machine'} and let the other machine join with a ticket of its own (selfsame invite, selfsame join)`
-    const id = `second-copy:${instance}:${hashToId<string & { readonly case: true }>('selfsame/twin/1', encode(boots)).slice(0, 16)}`
-    const proof = encode(proofs.map((item) => [item.nonce, item.boot, item.signature]))
+    const id = `second-copy:${instance}`
     if (engine.store.evidence().some((row) => row.id === id)) return
     logger.warn({ instance }, detail)
     engine

@@ -4,7 +4,7 @@ import type { Clock, EnvelopeHash, SigningKey } from '../../src/core/index.ts'
 import { decodeHeader } from '../../src/feed/index.ts'
 import type { MembershipRecord } from '../../src/membership/index.ts'
 import type { MemoryNetwork, MemoryTransport } from '../../src/network/index.ts'
-import { Replica, foundAddressesToMeta } from '../../src/replica/index.ts'
+import { Replica, addressBookToMeta } from '../../src/replica/index.ts'
 import type { Identity } from '../../src/replica/index.ts'
 import { decodeControl, decodeGossip } from '../../src/replica/messages.ts'
 import { CommitFailure, createMemoryStore } from '../../src/storage/index.ts'
@@ -87,7 +87,7 @@ export class SimNode {
     const known = new Map([...this.#world.addresses].map(([key, addresses]) => [key as Identity['key']['publicKey'], addresses]))
     const batch: WriteBatch = {
       records: this.#world.records.map(({ hash, bytes }) => ({ hash, bytes })),
-      meta: foundAddressesToMeta(known, []),
+      meta: addressBookToMeta(known, []),
     }
     await this.#disk.commit(batch)
   }

@@ -4,7 +4,7 @@ import { foundAgent, instanceIdOf, memberTableOf, signAdmission, signClaim } fro
 import type { MembershipRecord, Role } from '../../../src/membership/index.ts'
 import { createMemoryNetwork } from '../../../src/network/index.ts'
 import type { MemoryNetwork } from '../../../src/network/index.ts'
-import { Replica, foundAddressesToMeta } from '../../../src/replica/index.ts'
+import { Replica, addressBookToMeta } from '../../../src/replica/index.ts'
 import { createMemoryStore } from '../../../src/storage/index.ts'
 import type { MemoryStore } from '../../../src/storage/index.ts'
 import { VirtualTime, seededRandom } from '../../sim/virtual-time.ts'
@@ -92,7 +92,7 @@ export async function openGroup(
   }
   const replicas: Replica[] = []
   for (const [index, store] of stores.entries()) {
-    const founding = store.commit({ records: all.map(({ hash, bytes }) => ({ hash, bytes })), meta: foundAddressesToMeta(addresses, []) })
+    const founding = store.commit({ records: all.map(({ hash, bytes }) => ({ hash, bytes })), meta: addressBookToMeta(addresses, []) })
     await settle(founding)
     replicas.push(await open(index, store, `/memory/${index}`))
   }
