@@ -325,7 +325,7 @@ export class Replica {
 
   /** Makes an invite and its ticket. Throws `forbidden` unless this instance is an admin. */
   invite(request: InviteRequest): Promise<Invitation> {
-    return this.#inTurn(() => this.#makeInvite(request))
+    return this.#afterAdmissions(() => this.#makeInvite(request))
   }
 
   /** Whether somebody may join: an invite is open, or was used up so lately that its answer may have to be repeated. */
@@ -357,7 +357,7 @@ export class Replica {
       message: (link, channel, bytes) => this.#sync.message(link, channel, bytes),
       drained: (link, channel) => this.#sync.drained(link, channel),
       gossip: (_from, bytes) => this.#sync.gossip(bytes),
-      join: (from, request) => this.#inTurn(() => this.#judgeJoin(from, request)),
+      join: (from, request) => this.#afterAdmissions(() => this.#judgeJoin(from, request)),
       addressFound: (key, address) => {
         if (key === this.#options.identity.key.publicKey) this.#noteOwnKey(address)
         else this.#dialer.addressFound(key, address)
@@ -372,7 +372,7 @@ export class Replica {
     logger('network').warn({ address }, 'a daemon with the key of this instance answers elsewhere: its home was copied')
   }
 
-  #inTurn<T>(admit: () => Promise<T>): Promise<T> {
+  #afterAdmissions<T>(admit: () => Promise<T>): Promise<T> {
     const done = this.#admissions.then(admit)
     this.#admissions = done.catch(() => {})
     return done
