@@ -1,4 +1,6 @@
 /** What is wrong is refused with a clear word and the documented exit code or status; nothing is lost and the daemon goes on. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { chmodSync, chownSync, copyFileSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect as connectSocket, createServer } from 'node:net'
@@ -27,8 +29,8 @@ afterAll(() => group.close())
 
 /** After whatever it was given: the same daemon, with what it had, that takes more. */
 afterEach(async () => {
-  expect((await laptop.agent.status()).processId).toBe(laptop.processId)
-  expect(await textsOf(laptop, 'memory')).toEqual(['Met Ada'])
+  assert.equal((await laptop.agent.status()).processId, laptop.processId)
+  assert.deepEqual(await textsOf(laptop, 'memory'), ['Met Ada'])
   await laptop.agent.set('alive').add('still')
 })
 
@@ -171,18 +173,16 @@ test('garbage on the port for other instances disturbs nobody', async () => {
 })
 
 describe('a daemon that cannot start says why, with the code for it, and starts again when that is mended', () => {
-  /** Stops the server, spoils something, expects `up` to fail, mends it, and expects everything to be as before. */
-  async function expectRefusal(code: number, words: string | RegExp, spoil: () => void, mend: () => void): Promise<void> {
-    await server.stop()
+  beforeAll(async () => void (await server.stop()))
+
+  /** Spoils something, expects `up` to fail, and mends it. */
+  async function expectRefusal(code: number, words: RegExp, spoil: () => void, mend: () => void): Promise<void> {
     spoil()
-    const { code: ended, err, out } = await server.selfsame('up', '--detach')
+    const said = await server.selfsame('up', '--detach')
     mend()
-    expect({ ended, out }).toEqual({ ended: code, out: '' })
-    expect(err).toMatch(words)
-    expect(err).not.toMatch(/\n {4}at /)
-    await server.up()
-    await connected(laptop, server)
-    await agreed(laptop, server)
+    expect({ code: said.code, out: said.out }).toEqual({ code, out: '' })
+    expect(said.err).toMatch(words)
+    expect(said.err).not.toMatch(/\n {4}at /)
   }
 
   test.each([
@@ -252,15 +252,12 @@ describe('a daemon that cannot start says why, with the code for it, and starts 
   })
 
   test('a port that is in use', async () => {
-    await server.stop()
     const other = createServer().listen(server.port, '127.0.0.1')
-    await new Promise((resolve) => other.once('listening', resolve))
+    await once(other, 'listening')
     const { code, err } = await server.selfsame('up')
     other.close()
     expect(code).toBe(69)
     expect(err).toContain(`port ${server.port} is in use`)
-    await server.up()
-    await agreed(laptop, server)
   })
 
   test.each([
@@ -300,5 +297,11 @@ describe('a daemon that cannot start says why, with the code for it, and starts 
         renameSync(moved, path)
       },
     )
+  })
+  test('with everything mended it has what it had', async () => {
+    await server.up()
+    expect(await textsOf(server, 'memory')).toEqual(['Met Ada'])
+    await connected(laptop, server)
+    await agreed(laptop, server)
   })
 })

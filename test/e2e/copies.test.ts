@@ -17,8 +17,7 @@ const written: string[] = []
 beforeAll(async () => {
   group = await createGroup()
   laptop = await group.found('laptop')
-  server = await group.join('server', laptop)
-  original = await group.join('original', laptop)
+  ;[server, original] = await Promise.all([group.join('server', laptop), group.join('original', laptop)])
   copy = group.at(join(group.directory, 'copy'), await freePort())
 })
 

@@ -9,9 +9,9 @@ const kills = 20
 /** Writers of each kind at each instance. */
 const writersEach = 4
 /** Writes of each writer between two kills: a bound, so that who survives does not fill the disk meanwhile. */
-const turnsPerKill = 30
+const turnsPerKill = 15
 /** Acknowledged writes of the victim before it is killed: well below what its writers may make, so that writes are under way. */
-const writesBeforeKill = 60
+const writesBeforeKill = 40
 
 let group: Group
 let instances: Instance[]
@@ -19,7 +19,7 @@ let instances: Instance[]
 beforeAll(async () => {
   group = await createGroup()
   const laptop = await group.found('laptop')
-  instances = [laptop, await group.join('server', laptop), await group.join('far', laptop)]
+  instances = [laptop, ...(await Promise.all([group.join('server', laptop), group.join('far', laptop)]))]
   await connected(...instances)
 })
 

@@ -12,7 +12,7 @@ let instances: [Instance, Instance, Instance]
 beforeAll(async () => {
   group = await createGroup()
   const laptop = await group.found('laptop')
-  instances = [laptop, await group.join('server', laptop), await group.join('far', laptop)]
+  instances = [laptop, ...(await Promise.all([group.join('server', laptop), group.join('far', laptop)]))]
   await connected(...instances)
 })
 
