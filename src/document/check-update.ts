@@ -97,7 +97,15 @@ function faultOfJsonStructs({ structs }: UpdateParts, { client, clock: first }: 
   const depths: number[] = []
   const depthAt = (id: StructId | null): number | undefined => {
     if (id === null || id.client !== client || id.clock < first) return undefined
-    return depths[structs.findLastIndex(({ clock }) => clock <= id.clock)]
+    // The last struct that begins at or before it: structs stand in the order of their clocks, and there may be many thousands.
+    let low = 0
+    let high = depths.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((structs[middle]?.clock ?? 0) <= id.clock) low = middle + 1
+      else high = middle
+    }
+    return depths[low - 1]
   }
   for (const { origin, rightOrigin, parent, isKeyed, key, content } of structs) {
     if (content.type === 'any' ? !content.values.every(isPrimitive) : content.type !== 'container')

@@ -257,7 +257,7 @@ export class Engine {
 
   /** Writes snapshots that are due, if nothing else is to be done. For idle moments. */
   idle(): void {
-    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.snapshotDue()) return
+    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.stageSnapshots()) return
     this.#commit({ own: [], settle: [], writes: [], records: [], done: [], evidence: false })
   }
 
@@ -465,10 +465,11 @@ export class Engine {
   /** Applies what is ready, as much as one batch may hold. */
   #apply(): void {
     let budget = batchEnvelopesMax
+    let bytes = batchBytesMax
     for (const feed of this.#ready) {
       this.#ready.delete(feed)
       for (;;) {
-        if (budget === 0) {
+        if (budget === 0 || bytes <= 0) {
           this.#ready.add(feed)
           return
         }
@@ -484,6 +485,7 @@ export class Engine {
         }
         this.materialiser.apply(envelope)
         budget -= 1
+        bytes -= envelopeSize(envelope)
         this.#wake(envelope.hash)
       }
     }

@@ -19,6 +19,8 @@ export interface FeedState {
   head: EnvelopeHash
   headStamp: Stamp
   applied: number
+  /** Position of the envelope at `applied`, once it was asked for or applied here. */
+  appliedPosition: number | null
 }
 
 /** A batch being built: each field grows until the commit takes it. */
@@ -53,7 +55,7 @@ export class Ledger {
 
   constructor(store: Store) {
     this.#store = store
-    for (const row of store.feeds()) this.#addFeed({ ...row })
+    for (const row of store.feeds()) this.#addFeed({ ...row, appliedPosition: null })
     this.#lastPosition = store.lastPosition()
   }
 
@@ -99,9 +101,10 @@ export class Ledger {
         head: hash,
         headStamp: header.stamp,
         applied: 0,
+        appliedPosition: null,
       })
     } else {
-      if (header.sequence <= state.have) return this.envelope(header.feed, header.sequence).hash === hash ? 'known' : 'fork'
+      if (header.sequence <= state.have) return this.find(hash) === undefined ? 'fork' : 'known'
       if (header.sequence > state.have + 1) return 'gap'
       if (header.previous !== state.head) return 'fork'
       if (header.stamp <= state.headStamp) return 'stale-stamp'
@@ -157,8 +160,9 @@ export class Ledger {
     const { feed, sequence } = envelope.header
     const state = this.#feeds.get(feed)
     assert(state !== undefined && state.applied === sequence - 1, `envelope ${feed}:${sequence} is applied out of order`)
-    state.applied = sequence
     this.#lastPosition += 1
+    state.applied = sequence
+    state.appliedPosition = this.#lastPosition
     this.#rows.positions.push({ feed, sequence, position: this.#lastPosition, changed })
     this.#pendingApplied.add(envelope.hash)
     for (const row of growth) {
@@ -195,22 +199,30 @@ export class Ledger {
     return { past, growth }
   }
 
+  /** The envelope up to which a feed is applied, null where nothing of it is. */
+  appliedHead(state: FeedState): EnvelopeHash | null {
+    if (state.applied === 0) return null
+    return state.applied === state.have ? state.head : this.envelope(state.feed, state.applied).hash
+  }
+
   /** Heads, by hash, of the maximal applied envelopes that `past` does not hold yet; `own` is the feed that asks. Sorted. */
   newDeps(own: FeedId | null, past: ReadonlyMap<FeedId, number>): EnvelopeHash[] {
-    const fresh: FeedState[] = []
+    const fresh: { readonly state: FeedState; readonly head: EnvelopeHash; readonly position: number }[] = []
     for (const state of this.#feeds.values()) {
-      if (state.feed !== own && state.applied > (past.get(state.feed) ?? 0)) fresh.push(state)
+      if (state.feed === own || state.applied <= (past.get(state.feed) ?? 0)) continue
+      const head = this.appliedHead(state) as EnvelopeHash
+      state.appliedPosition ??= this.#store.locate(head)?.position ?? 0
+      fresh.push({ state, head, position: state.appliedPosition })
     }
+    // What declares an envelope was applied after it: from the last one back, whatever is covered need not be looked into.
     const covered = new Map<FeedId, number>()
-    for (const state of fresh) {
-      for (const [feed, sequence] of this.#pastAt(state.feed, state.applied)) {
-        if (sequence > (covered.get(feed) ?? 0)) covered.set(feed, sequence)
-      }
+    const heads: EnvelopeHash[] = []
+    for (const { head, state } of fresh.toSorted((a, b) => b.position - a.position)) {
+      if ((covered.get(state.feed) ?? 0) >= state.applied) continue
+      heads.push(head)
+      for (const [feed, sequence] of this.#pastAt(state.feed, state.applied)) raise(covered, feed, sequence)
     }
-    return fresh
-      .filter((state) => (covered.get(state.feed) ?? 0) < state.applied)
-      .map((state) => (state.applied === state.have ? state.head : this.envelope(state.feed, state.applied).hash))
-      .toSorted()
+    return heads.toSorted()
   }
 
   /** The declared past at an applied envelope, without itself. */
@@ -234,7 +246,7 @@ export class Ledger {
 
   /** The batch under way, to commit. `settle` must follow once it is durable; if it fails, this ledger is void. */
   takeBatch(): WriteBatch {
-    for (const state of this.changedFeeds()) this.#rows.feeds.push({ ...state } satisfies FeedRow)
+    for (const { appliedPosition: _, ...row } of this.changedFeeds()) this.#rows.feeds.push(row satisfies FeedRow)
     const rows = this.#rows
     this.#rows = emptyRows()
     return rows
@@ -251,7 +263,8 @@ export class Ledger {
 
   #addFeed(state: FeedState): void {
     this.#feeds.set(state.feed, state)
-    // Of two feeds under one client id (made on purpose: 2^53 tries) the lesser feed id holds it, in whatever order they came.
+    // Of two feeds under one client id the lesser feed id holds it. Chance does not make them (2^53); whoever makes both on
+    // purpose needs some 2^27 tries, and so far what was applied before the second came stays.
     const client = clientIdOf(state.feed)
     const holder = this.#feedsByClient.get(client)
     if (holder === undefined || state.feed < holder) this.#feedsByClient.set(client, state.feed)

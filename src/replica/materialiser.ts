@@ -50,11 +50,6 @@ export interface MaterialiserOptions {
   readonly lineageOf: (instance: InstanceId) => InstanceId
 }
 
-/** What one body of an envelope did, as far as others need to know. */
-interface BodyOutcome {
-  readonly keys: readonly string[]
-}
-
 export class Materialiser {
   readonly #store: Store
   readonly #ledger: Ledger
@@ -101,36 +96,58 @@ export class Materialiser {
     return this.#pendingOperations.get(`${lineage}:${id}`) ?? this.#store.operation(lineage, id)
   }
 
-  /** Applies a received envelope, next of its feed, whose deps are applied. What breaks a rule is quarantined; the rest goes on. */
+  /**
+   * Applies a received envelope, next of its feed, whose deps are applied. All bodies are judged before any is applied: what
+   * breaks a rule is quarantined, and with it everything else that the envelope does to that document; the rest goes on.
+   */
   apply(envelope: Envelope): void {
     const past = this.#ledger.declaredPast(envelope)
     const position = this.#ledger.lastPosition + 1
-    const outcomes: BodyOutcome[] = []
-    let firstEntry = 0
-    for (const index of envelope.header.bodies.keys()) {
-      const judged = this.#judge(envelope, index, past)
-      if (typeof judged === 'string') {
-        this.#quarantine(envelope, index, judged)
-        outcomes.push({ keys: [] })
+    const { bodies: references } = envelope.header
+    const judged = references.map((_, index) => this.#judge(envelope, index, past))
+    const reasons = new Map<DocumentId, string>()
+    const places = new Set<string>()
+    for (const [index, verdict] of judged.entries()) {
+      const { document } = references[index] as (typeof references)[number]
+      if (verdict === null) continue
+      if (typeof verdict === 'string') {
+        reasons.set(document, verdict)
         continue
       }
-      if (judged === null) {
-        outcomes.push({ keys: [] })
-        continue
-      }
-      const { body, entries } = judged
-      const document = (envelope.header.bodies[index] as { document: DocumentId }).document
-      let keys: readonly string[] = []
-      if (body.kind !== 'log' && body.update.length > 0) {
-        const live = this.#entry(document, body.kind as LiveKind)
-        keys = live.document.apply(body.update)
-        assert(!live.document.hasPending(), `document ${document} waits for structs after an accepted update`)
-      }
-      this.#record(envelope, document, body, position, entries, firstEntry)
-      firstEntry += entries.length
-      outcomes.push({ keys })
+      // A second update would be judged by a state that the first has not made yet.
+      const { segment } = verdict.body
+      const place = segment === null ? document : `${document}:${segment.day}:${segment.number}`
+      if (places.has(place)) reasons.set(document, 'two updates of one document in one envelope')
+      places.add(place)
     }
-    this.#ledger.markApplied(envelope, past.growth, encodeChanged(outcomes))
+    for (const [document, reason] of reasons) this.#quarantine(envelope, document, reason)
+    const keysOfBodies: (readonly string[])[] = []
+    let firstEntry = 0
+    for (const [index, verdict] of judged.entries()) {
+      const { document } = references[index] as (typeof references)[number]
+      const isApplied = verdict !== null && typeof verdict !== 'string' && !reasons.has(document)
+      keysOfBodies.push(isApplied ? this.#applyBody(envelope, document, verdict.body, position, verdict.entries, firstEntry) : [])
+      if (isApplied) firstEntry += verdict.entries.length
+    }
+    this.#ledger.markApplied(envelope, past.growth, encodeChanged(keysOfBodies))
+  }
+
+  #applyBody(
+    envelope: Envelope,
+    document: DocumentId,
+    body: UpdateBody,
+    position: number,
+    entries: readonly EntryContent[],
+    firstEntry: number,
+  ): readonly string[] {
+    let keys: readonly string[] = []
+    if (body.segment === null && body.update.length > 0) {
+      const live = this.#entry(document, body.kind as LiveKind).document
+      keys = live.apply(body.update)
+      assert(!live.hasPending(), `document ${document} waits for structs after an accepted update`)
+    }
+    this.#record(envelope, document, body, position, entries, firstEntry)
+    return keys
   }
 
   /** Takes note of an envelope that this instance wrote: its documents hold its changes already. */
@@ -142,7 +159,7 @@ export class Materialiser {
       this.#record(envelope, document, body, position, entries, firstEntry)
       firstEntry += entries.length
     }
-    this.#ledger.markApplied(envelope, past.growth, encodeChanged(bodies))
+    this.#ledger.markApplied(envelope, past.growth, encodeChanged(bodies.map(({ keys }) => keys)))
   }
 
   /** Adds what is due once a batch: text versions of changed texts. */
@@ -155,8 +172,8 @@ export class Materialiser {
     }
   }
 
-  /** Adds snapshots that are due; call before anything else of a batch, while documents equal the store. Returns whether any was. */
-  snapshotDue(): boolean {
+  /** Adds the snapshots that are due to the batch; call before anything else of it, while documents equal the store. Returns whether any was. */
+  stageSnapshots(): boolean {
     let taken = 0
     for (const [document, entry] of this.#live) {
       if (taken === snapshotsPerBatchMax) break
@@ -175,8 +192,9 @@ export class Materialiser {
       const entry = this.#live.get(document)
       if (entry !== undefined) this.#weigh(entry)
     }
-    this.#clearPending()
+    // The documents in use stay for the next batch, however large they are.
     this.#evict()
+    this.#clearPending()
   }
 
   /** Forgets these live documents: an edit was given up half way. They are loaded again, the batch under way included. */
@@ -215,11 +233,16 @@ export class Materialiser {
       return { body, entries: entries.value }
     }
     const live = this.#entry(document, body.kind as LiveKind).document
+    const pastClocks = new Map<number, number>()
     const checked = checkUpdate(body.kind as LiveKind, body.update, {
       client,
       clock: live.clock(client),
       stamp: header.stamp,
-      pastClock: (other) => this.#pastClock(document, live, other, past),
+      pastClock: (other) => {
+        const known = pastClocks.get(other) ?? this.#pastClock(document, live, other, past)
+        pastClocks.set(other, known)
+        return known
+      },
     })
     return checked.ok ? { body, entries: [] } : checked.reason
   }
@@ -243,9 +266,8 @@ export class Materialiser {
     return first !== undefined && first <= sequence
   }
 
-  #quarantine(envelope: Envelope, index: number, reason: string): void {
+  #quarantine(envelope: Envelope, document: DocumentId, reason: string): void {
     const { feed, sequence } = envelope.header
-    const document = (envelope.header.bodies[index] as { document: DocumentId }).document
     if (this.#isQuarantined(document, feed, sequence)) return
     this.#pendingQuarantine.set(`${document}:${feed}`, sequence)
     this.#ledger.rows.quarantine.push({ document, feed, sequence, reason })
@@ -322,6 +344,8 @@ export class Materialiser {
     const lineage = this.#lineageOf(instance)
     const known = this.operation(lineage, mark.id)
     if (known !== undefined) {
+      // Two copies that gave one id to different requests: both stand, and the id stays with the first.
+      if (known.fingerprint !== mark.fingerprint) return true
       if (entry === null || known.entry === null || known.entry <= entry) return false
       this.#hideEntry(known)
     }
@@ -470,8 +494,8 @@ export function updateBodiesOf(envelope: Envelope, document: DocumentId): Update
 }
 
 /** Keys changed per body, or null where no body changed keys. */
-function encodeChanged(bodies: readonly { readonly keys: readonly string[] }[]): Uint8Array | null {
-  return bodies.some((body) => body.keys.length > 0) ? encode(bodies.map((body) => body.keys)) : null
+function encodeChanged(keysOfBodies: readonly (readonly string[])[]): Uint8Array | null {
+  return keysOfBodies.some((keys) => keys.length > 0) ? encode(keysOfBodies) : null
 }
 
 /** The keys that the body at `index` changed, from a stored envelope's `changed`. */

@@ -226,7 +226,10 @@ export class Reader {
     const { feed, sequence } = envelope.header
     const lineage = this.#engine.members.lineageOf(this.#authorOf(feed))
     return entriesOf(envelope, (document) => this.#isQuarantined(document, feed, sequence)).filter(
-      (entry) => entry.mark === undefined || this.#engine.store.operation(lineage, entry.mark.id)?.entry === entry.id,
+      ({ id, mark }) => {
+        const known = mark === undefined ? undefined : this.#engine.store.operation(lineage, mark.id)
+        return known === undefined || known.entry === id || known.fingerprint !== mark?.fingerprint
+      },
     )
   }
 
@@ -247,6 +250,7 @@ export class Reader {
   #readAhead(feed: FeedId, sequence: number, newestFirst: boolean): void {
     const to = newestFirst ? sequence : sequence + readAheadEnvelopes - 1
     for (const stored of this.#engine.store.envelopes(feed, sequence, to, readAheadBytes)) {
+      if (stored.position === null) break
       const envelope = storedToEnvelope(stored)
       const entries = entriesOf(envelope, (document) => this.#isQuarantined(document, feed, stored.sequence))
       this.#decoded.set(`${feed}:${stored.sequence}`, entries)

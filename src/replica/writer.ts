@@ -6,8 +6,12 @@ import {
   SelfsameError,
   assert,
   bodyBytesMax,
+  envelopeBodiesMax,
+  envelopeBytesMax,
   envelopeOperationsMax,
   gossipBytesMax,
+  headerBytesMax,
+  headerDepsMax,
   idToBytes,
   segmentEntriesMax,
   stampToMilliseconds,
@@ -25,11 +29,12 @@ import type {
   Stamp,
 } from '../core/index.ts'
 import { canonicalJson, checkDocumentName, checkEntryContent, documentIdOf, entryIdOf, openSegmentWriter } from '../document/index.ts'
-import type { DocumentKind, Edit, EntryContent, Json, JsonPatchOperation, LiveKind, SegmentWriter } from '../document/index.ts'
+import type { DocumentKind, Edit, EntryContent, Json, JsonPatchOperation, LiveKind } from '../document/index.ts'
 import {
   bodyTypeUpdate,
   clientIdOf,
   encodeUpdateBody,
+  envelopeSize,
   feedIdOf,
   fingerprintOf,
   formatVersion,
@@ -40,7 +45,7 @@ import {
   saltBytes,
   sealEnvelope,
 } from '../feed/index.ts'
-import type { Body, Envelope, Header, Opening, OperationId, OperationMark, SegmentName, UpdateBody } from '../feed/index.ts'
+import type { Body, BodyReference, Envelope, Header, Opening, OperationId, OperationMark, SegmentName, UpdateBody } from '../feed/index.ts'
 import type { Store } from '../storage/index.ts'
 import type { Ledger } from './ledger.ts'
 import type { Materialiser, OwnBody } from './materialiser.ts'
@@ -96,7 +101,13 @@ interface Run {
   /** Until the first envelope is built. */
   opening: Opening | null
   readonly previous: EnvelopeHash | null
-  readonly segments: Map<DocumentId, { readonly name: SegmentName; readonly writer: SegmentWriter }>
+  readonly segments: Map<DocumentId, OpenSegment>
+}
+
+/** The segment of a log that this run appends to. */
+interface OpenSegment {
+  readonly name: SegmentName
+  readonly entries: number
 }
 
 interface PlannedOperation {
@@ -118,7 +129,7 @@ export interface BuiltWrites {
   readonly settle: readonly (() => void)[]
 }
 
-/** A request that failed after it changed documents: the attempt starts anew without it. */
+/** A request that failed after its first edits were staged: the attempt starts anew without it. */
 class AbandonedAttempt extends Error {
   readonly write: PlannedWrite
 
@@ -249,8 +260,9 @@ export class Writer {
     | { readonly type: 'built'; readonly built: BuiltWrites }
     | { readonly type: 'failed' | 'too-large'; readonly write: PlannedWrite; readonly error: unknown } {
     const { materialiser, hybridClock } = this.#options
-    const stamp = hybridClock.next()
     const run = (this.#run ??= this.#openRun())
+    this.#declareHeads(run)
+    const stamp = hybridClock.next()
     const draft = new Draft(stamp)
     const edited = new Map<DocumentId, LiveKind>()
     for (const write of writes) {
@@ -260,21 +272,15 @@ export class Writer {
       this.#editAll([...edited], run.client, stamp, draft, (apply) => {
         for (const write of writes) this.#applyWrite(write, apply, draft)
       })
+      return { type: 'built', built: this.#seal(run, draft) }
     } catch (error) {
+      // Edits are staged until the transaction ends: a request given up half way has changed nothing.
+      if (error instanceof AbandonedAttempt) return { type: 'failed', write: error.write, error: error.cause }
+      if (!(error instanceof SelfsameError)) throw error
+      // Together, or one of them alone, they make more than an envelope may hold.
       materialiser.discard(edited.keys())
-      if (!(error instanceof AbandonedAttempt)) throw error
-      return { type: 'failed', write: error.write, error: error.cause }
-    }
-    for (const update of draft.updates.values()) {
-      if (update.length <= requestBytesMax) continue
-      materialiser.discard(edited.keys())
-      const error = new SelfsameError(
-        'too-large',
-        `the change makes an update of ${update.length} bytes and ${requestBytesMax} is the limit: change less at a time`,
-      )
       return { type: 'too-large', write: writes[0] as PlannedWrite, error }
     }
-    return { type: 'built', built: this.#seal(run, draft) }
   }
 
   /** Opens one transaction on each document, nested, runs `body` inside, and puts the updates into the draft. */
@@ -341,8 +347,9 @@ export class Writer {
     draft.add(write.pending, fresh, entries, write.operations.length - fresh.length, first)
   }
 
+  /** Builds the envelope of a draft and takes it in. Throws `too-large`, with nothing changed, for what no peer would accept. */
   #seal(run: Run, draft: Draft): BuiltWrites {
-    const { identity, ledger, materialiser, random, recordHeads } = this.#options
+    const { materialiser, random } = this.#options
     const day = Math.floor(stampToMilliseconds(draft.stamp) / dayMilliseconds)
     const own: OwnBody[] = []
     for (const [document, { kind, name, keys, marks }] of draft.edits) {
@@ -351,12 +358,41 @@ export class Writer {
       const body: UpdateBody = { kind, name, segment: null, update: update ?? new Uint8Array(), operations: marks }
       own.push({ document, body, entries: [], keys: update === undefined ? [] : [...keys] })
     }
-    for (const [document, log] of draft.logs) own.push(...appendToSegments(run, document, log, day))
+    const segments = new Map<DocumentId, OpenSegment>()
+    for (const [document, log] of draft.logs) {
+      const { bodies, segment } = appendToSegments(run, document, log, day)
+      own.push(...bodies)
+      segments.set(document, segment)
+    }
     if (own.length === 0) return { envelope: null, settle: draft.settlements(null, []) }
-
-    const state = ledger.feed(run.feed)
-    const past = state === undefined ? ledger.pastAfter(run.previous) : ledger.pastAt(run.feed, state.applied)
     const bodies: Body[] = own.map(({ body }) => ({ salt: random.bytes(saltBytes), bytes: encodeUpdateBody(body) }))
+    const references = own.map(({ document }, index) =>
+      referenceTo(bodies[index] as Body, { type: bodyTypeUpdate, schema: 1, critical: true, document }),
+    )
+    const envelope = this.#admit(run, draft.stamp, this.#newDeps(run), references, bodies)
+    materialiser.recordOwn(envelope, own)
+    for (const [document, segment] of segments) run.segments.set(document, segment)
+    return { envelope, settle: draft.settlements(envelope, own) }
+  }
+
+  /** More heads than one header may name go ahead in envelopes of their own: whatever is referred to must be declared. */
+  #declareHeads(run: Run): void {
+    const { hybridClock, materialiser } = this.#options
+    for (let deps = this.#newDeps(run); deps.length > headerDepsMax; deps = this.#newDeps(run)) {
+      materialiser.recordOwn(this.#admit(run, hybridClock.next(), deps.slice(0, headerDepsMax), [], []), [])
+    }
+  }
+
+  #newDeps(run: Run): EnvelopeHash[] {
+    const { ledger } = this.#options
+    const state = ledger.feed(run.feed)
+    return ledger.newDeps(run.feed, state === undefined ? ledger.pastAfter(run.previous) : ledger.pastAt(run.feed, state.applied))
+  }
+
+  /** Seals the next envelope of the run and stores it. */
+  #admit(run: Run, stamp: Stamp, deps: readonly EnvelopeHash[], references: readonly BodyReference[], bodies: readonly Body[]): Envelope {
+    const { identity, ledger, recordHeads } = this.#options
+    const state = ledger.feed(run.feed)
     const header: Header = {
       format: formatVersion,
       rules: rulesVersion,
@@ -365,22 +401,22 @@ export class Writer {
       feed: run.feed,
       sequence: (state?.have ?? 0) + 1,
       previous: state?.head ?? run.previous,
-      stamp: draft.stamp,
-      deps: ledger.newDeps(run.feed, past),
+      stamp,
+      deps,
       records: recordHeads(),
-      bodies: own.map(({ document }, index) =>
-        referenceTo(bodies[index] as Body, { type: bodyTypeUpdate, schema: 1, critical: true, document }),
-      ),
+      bodies: references,
       opening: run.opening,
     }
     const envelope = sealEnvelope(header, bodies, identity.key)
+    if (!isWithinLimits(envelope)) {
+      throw new SelfsameError('too-large', 'the request makes more than one envelope may hold: send it in parts, with fewer documents in each')
+    }
     assert(ledger.admit(envelope) === 'stored', 'the next envelope of the own run was not taken')
-    materialiser.recordOwn(envelope, own)
     if (run.opening !== null) {
       ledger.rows.meta.set(lastRunName, idToBytes(run.feed))
       run.opening = null
     }
-    return { envelope, settle: draft.settlements(envelope, own) }
+    return envelope
   }
 
   #openRun(): Run {
@@ -392,7 +428,9 @@ export class Writer {
       const feed = feedIdOf(identity.agent, opening)
       const client = clientIdOf(feed)
       if (ledger.feedOfClient(client) !== undefined) continue
-      return { feed, client, opening, previous: lastFeed === undefined ? null : (ledger.feed(lastFeed)?.head ?? null), segments: new Map() }
+      const lastState = lastFeed === undefined ? undefined : ledger.feed(lastFeed)
+      // What came back of the last run and is not applied yet is no part of what this one has seen.
+      return { feed, client, opening, previous: lastState === undefined ? null : ledger.appliedHead(lastState), segments: new Map() }
     }
   }
 }
@@ -489,28 +527,33 @@ class Draft {
   }
 }
 
-/** Appends to the log's open segment, and to new ones where it is full or of another day. */
-function appendToSegments(run: Run, document: DocumentId, log: DraftLog, day: number): OwnBody[] {
+/** Appends to the log's open segment, and to new ones where it is full or of another day. Changes nothing: gives the bodies, and what is then open. */
+function appendToSegments(run: Run, document: DocumentId, log: DraftLog, day: number): { bodies: OwnBody[]; segment: OpenSegment } {
   const bodies: OwnBody[] = []
+  const last = run.segments.get(document)
+  let segment: OpenSegment = last?.name.day === day ? last : { name: { day, number: 0 }, entries: 0 }
   let from = 0
   while (from < log.entries.length) {
-    let segment = run.segments.get(document)
-    if (segment === undefined || segment.name.day !== day || segment.writer.entries === segmentEntriesMax) {
-      const number = segment?.name.day === day ? segment.name.number + 1 : 0
-      segment = { name: { day, number }, writer: openSegmentWriter(run.client) }
-      run.segments.set(document, segment)
-    }
-    const entries = log.entries.slice(from, from + segmentEntriesMax - segment.writer.entries)
+    if (segment.entries === segmentEntriesMax) segment = { name: { day, number: segment.name.number + 1 }, entries: 0 }
+    const entries = log.entries.slice(from, from + segmentEntriesMax - segment.entries)
     const operations: OperationMark[] = []
     for (const index of entries.keys()) {
       const mark = log.marks.get(from + index)
       if (mark !== undefined) operations.push({ ...mark, index })
     }
-    const body: UpdateBody = { kind: 'log', name: log.name, segment: segment.name, update: segment.writer.append(entries), operations }
-    bodies.push({ document, body, entries, keys: [] })
+    const update = openSegmentWriter(run.client, segment.entries).append(entries)
+    bodies.push({ document, body: { kind: 'log', name: log.name, segment: segment.name, update, operations }, entries, keys: [] })
+    segment = { name: segment.name, entries: segment.entries + entries.length }
     from += entries.length
   }
-  return bodies
+  return { bodies, segment }
+}
+
+/** Whether every peer would accept the envelope: the limits of its decoder. */
+function isWithinLimits(envelope: Envelope): boolean {
+  const { bodies, headerBytes } = envelope
+  if (bodies.length > envelopeBodiesMax || headerBytes.length > headerBytesMax) return false
+  return bodies.every((body) => body.bytes.length <= bodyBytesMax) && envelopeSize(envelope) <= envelopeBytesMax
 }
 
 function keysOf(edit: Edit): readonly string[] {
