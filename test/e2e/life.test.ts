@@ -124,9 +124,9 @@ async function joinWith(ticket: string, name: string): Promise<Said> {
 
 test('a ticket admits once, within its time, and only where its issuer is', async () => {
   // Made at once, each is good for itself.
-  const [once, other] = await Promise.all([laptop.agent.invite(), laptop.agent.invite()])
-  expect((await joinWith(once.ticket, 'first')).code).toBe(0)
-  const again = await joinWith(once.ticket, 'second')
+  const [first, other] = await Promise.all([laptop.agent.invite(), laptop.agent.invite()])
+  expect((await joinWith(first.ticket, 'first')).code).toBe(0)
+  const again = await joinWith(first.ticket, 'second')
   expect([again.code, again.err]).toEqual([77, 'selfsame: the ticket has been used already: ask for a new one\n'])
 
   const short = await laptop.agent.invite({ expiresSeconds: 1 })
@@ -134,7 +134,7 @@ test('a ticket admits once, within its time, and only where its issuer is', asyn
   const late = await joinWith(short.ticket, 'second')
   expect([late.code, late.err]).toEqual([77, 'selfsame: the ticket has expired: ask for a new one\n'])
 
-  const mistyped = await joinWith(`${once.ticket.slice(0, -1)}${once.ticket.endsWith('a') ? 'b' : 'a'}`, 'second')
+  const mistyped = await joinWith(`${first.ticket.slice(0, -1)}${first.ticket.endsWith('a') ? 'b' : 'a'}`, 'second')
   expect([mistyped.code, mistyped.err]).toEqual([65, 'selfsame: the ticket is mistyped or a part is missing: copy it again, whole\n'])
 
   const notAdmin = await server.selfsame('invite')
