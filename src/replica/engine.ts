@@ -3,25 +3,26 @@
  * no commit is under way the loop builds one batch of what waits, commits it, and only then tells anyone: answers,
  * events, messages. What arrives during a commit shares the next one. It does no I/O of its own: the store is a port.
  */
-import { SelfsameError, assert, HybridClock, mergeAheadMillisecondsMax } from '../core/index.ts'
-import type { Clock, EnvelopeHash, FeedId, InstanceId, Logger, PublicKey, Random, RecordHash } from '../core/index.ts'
+import { HybridClock, SelfsameError, assert } from '../core/index.ts'
+import type { Clock, EnvelopeHash, FeedId, InstanceId, Logger, Random, RecordHash } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import { createMemberSet, decodeRecord } from '../membership/index.ts'
 import type { MemberSet, MembershipRecord } from '../membership/index.ts'
 import { CommitFailure } from '../storage/index.ts'
 import type { EvidenceRow, Store } from '../storage/index.ts'
+import type { LocalWrite, PendingWrite, WriteOutcome } from './draft.ts'
+import { Intake } from './intake.ts'
+import type { IntakeTarget } from './intake.ts'
 import { Ledger } from './ledger.ts'
 import { Materialiser } from './materialiser.ts'
 import { Writer } from './writer.ts'
-import type { Identity, LocalWrite, PendingWrite, WriteOutcome } from './writer.ts'
+import type { Identity } from './writer.ts'
 
 /** Envelopes stored or applied in one commit: about 20 ms of work, so that the loop is never held up longer. */
 const batchEnvelopesMax = 500
 /** Bytes of envelopes in one commit. */
 const batchBytesMax = 4 << 20
-/** Bytes of authentic envelopes held in memory because one before them in their chain has not come yet. They are only saved a second trip. */
-const earlyBytesMax = 8 << 20
 /** Local requests that may wait for a commit; more are refused with `too-many-requests`. */
 const queuedWritesMax = 10_000
 /** Milliseconds between tries to write while there is no space left, or the store cannot be reopened. */
@@ -56,11 +57,11 @@ interface Batch {
   readonly settle: readonly (() => void)[]
   readonly writes: readonly PendingWrite[]
   readonly records: readonly MembershipRecord[]
-  readonly done: readonly PendingRows[]
+  readonly puts: readonly PendingPut[]
   readonly evidence: boolean
 }
 
-interface PendingRows {
+interface PendingPut {
   readonly records: readonly MembershipRecord[]
   readonly meta: ReadonlyMap<string, Uint8Array | null>
   readonly evidence: readonly EvidenceRow[]
@@ -86,35 +87,26 @@ export class Engine {
   readonly #listeners = new Set<(committed: Committed) => void>()
 
   #writes: PendingWrite[] = []
-  #rows: PendingRows[] = []
+  #puts: PendingPut[] = []
   /** Reads that wait for the commit under way. */
   #reads: (() => void)[] = []
-  #inbox: Envelope[] = []
-  #inboxBytes = 0
-  /** The last sequence of each feed that waits in the inbox, unbroken from what is stored. */
-  readonly #offered = new Map<FeedId, number>()
-  /** The keys of feeds whose opening waits in the inbox. */
-  readonly #offeredKeys = new Map<FeedId, PublicKey>()
-  readonly #early = new Map<string, Envelope>()
-  #earlyBytes = 0
-  /** Feeds refused because what their opening goes on from is not here, by its hash. */
-  readonly #orphans = new Map<EnvelopeHash, Set<FeedId>>()
   /** Feeds whose next envelope may be ready to apply. */
   readonly #ready = new Set<FeedId>()
   /** Feeds whose next envelope waits for an envelope or record of that hash. */
   readonly #waiting = new Map<string, Set<FeedId>>()
-  /** Feeds that are not taken any further, with the reason, until the member table changes. */
-  readonly #refused = new Map<FeedId, string>()
-  readonly #clockAheadMilliseconds = new Map<InstanceId, number>()
+  readonly #intake: Intake
 
   #state: 'running' | 'committing' | 'recovering' | 'read-only' | 'closed' = 'running'
   #pumpScheduled = false
   #settled: Promise<void> = Promise.resolve()
-  #cancelRetry: () => void = () => {}
+  #closing = false
+  /** Ends the wait for the next try of what failed. */
+  #endRetry: () => void = () => {}
 
   private constructor(options: EngineOptions, store: Store) {
     this.#options = options
     this.#hybridClock = new HybridClock(options.clock)
+    this.#intake = new Intake({ hybridClock: this.#hybridClock, now: () => options.clock.now(), logger: options.logger })
     this.#members = createMemberSet(options.identity.agent)
     this.#loaded = this.#load(store)
   }
@@ -153,19 +145,9 @@ export class Engine {
     return this.#state !== 'recovering' && this.#state !== 'closed'
   }
 
-  /** Bytes of envelopes that wait to be stored: senders are asked for no more while it is high. */
-  get inboxBytes(): number {
-    return this.#inboxBytes
-  }
-
-  /** Milliseconds that instances' clocks were last seen ahead of ours, where that is more than a clock may be. */
-  get clocksAhead(): ReadonlyMap<InstanceId, number> {
-    return this.#clockAheadMilliseconds
-  }
-
-  /** Feeds that are not taken any further, with the reason. */
-  get refused(): ReadonlyMap<FeedId, string> {
-    return this.#refused
+  /** Envelopes from peers on their way in, and the feeds that are not taken any further. */
+  get intake(): Pick<Intake, 'bytes' | 'clocksAhead' | 'openingKey' | 'refused'> {
+    return this.#intake
   }
 
   /** Feeds with stored envelopes that are not applied yet. */
@@ -182,12 +164,7 @@ export class Engine {
 
   /** How far a feed is stored or about to be. */
   reaches(feed: FeedId): number {
-    return Math.max(this.ledger.feed(feed)?.have ?? 0, this.#offered.get(feed) ?? 0)
-  }
-
-  /** The key of a feed whose opening waits in the inbox. */
-  openingKey(feed: FeedId): PublicKey | undefined {
-    return this.#offeredKeys.get(feed)
+    return Math.max(this.ledger.feed(feed)?.have ?? 0, this.#intake.reaches(feed))
   }
 
   onCommitted(listener: (committed: Committed) => void): () => void {
@@ -219,7 +196,7 @@ export class Engine {
     if (this.#state === 'closed' || this.#state === 'read-only')
       return Promise.reject(this.#state === 'closed' ? new SelfsameError('unavailable', 'the daemon is stopping') : readOnlyError())
     return new Promise((resolve, reject) => {
-      this.#rows.push({ records: rows.records ?? [], meta: rows.meta ?? new Map(), evidence: rows.evidence ?? [], resolve, reject })
+      this.#puts.push({ records: rows.records ?? [], meta: rows.meta ?? new Map(), evidence: rows.evidence ?? [], resolve, reject })
       this.#schedulePump()
     })
   }
@@ -227,13 +204,7 @@ export class Engine {
   /** Takes authentic envelopes (signature checked) to store and apply. What is known, or comes too early, is passed over. */
   offer(envelopes: readonly Envelope[]): void {
     if (!this.takesEnvelopes) return
-    for (const envelope of envelopes) {
-      const { feed, opening, sequence } = envelope.header
-      this.#inbox.push(envelope)
-      this.#inboxBytes += envelopeSize(envelope)
-      if (sequence === this.reaches(feed) + 1) this.#offered.set(feed, sequence)
-      if (opening !== null) this.#offeredKeys.set(feed, opening.key)
-    }
+    for (const envelope of envelopes) this.#intake.offer(envelope, this.ledger.feed(envelope.header.feed)?.have ?? 0)
     this.#schedulePump()
   }
 
@@ -255,20 +226,22 @@ export class Engine {
     })
   }
 
-  /** Writes snapshots that are due, if nothing else is to be done. For idle moments. */
-  idle(): void {
-    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.stageSnapshots()) return
-    this.#commit({ own: [], settle: [], writes: [], records: [], done: [], evidence: false })
+  /** Writes snapshots that are due, if nothing else is to be done. For idle moments. True: there may be more. */
+  idle(): boolean {
+    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.stageSnapshots()) return false
+    this.#commit(emptyBatch)
+    return true
   }
 
   /** Takes no more, waits for the commit under way, and closes the store. */
   async close(): Promise<void> {
-    if (this.#state === 'closed') return
+    if (this.#closing) return this.#settled
+    this.#closing = true
+    this.#endRetry()
     while (this.#state === 'committing' || this.#state === 'recovering') await this.#settled
     this.#state = 'closed'
-    this.#cancelRetry()
     const error = new SelfsameError('unavailable', 'the daemon is stopping: try again once it is up')
-    for (const pending of [...this.#writes, ...this.#rows]) pending.reject(error)
+    for (const pending of [...this.#writes, ...this.#puts]) pending.reject(error)
     await this.store.close()
   }
 
@@ -316,18 +289,18 @@ export class Engine {
   }
 
   #hasWork(): boolean {
-    return this.#writes.length > 0 || this.#rows.length > 0 || this.#inbox.length > 0 || this.#ready.size > 0
+    return this.#writes.length > 0 || this.#puts.length > 0 || !this.#intake.isEmpty || this.#ready.size > 0
   }
 
   #pump(): void {
     const { ledger, materialiser, writer } = this.#loaded
-    const done = this.#rows.splice(0)
-    const records = done.flatMap((rows) => this.#addRecords(rows.records))
-    for (const rows of done) {
-      for (const [name, value] of rows.meta) ledger.rows.meta.set(name, value)
-      ledger.rows.evidence.push(...rows.evidence)
+    const puts = this.#puts.splice(0)
+    const records = puts.flatMap((put) => this.#addRecords(put.records))
+    for (const put of puts) {
+      for (const [name, value] of put.meta) ledger.rows.meta.set(name, value)
+      ledger.rows.evidence.push(...put.evidence)
     }
-    this.#store()
+    this.#intake.take(this.#intakeTarget(), batchEnvelopesMax, batchBytesMax)
     this.#apply()
     const writes = [...this.#writes]
     const built = writer.build(this.#writes)
@@ -338,7 +311,7 @@ export class Engine {
       settle: built.settle,
       writes: taken,
       records,
-      done,
+      puts,
       evidence: ledger.rows.evidence.length > 0,
     }
     if (ledger.isEmpty) {
@@ -354,7 +327,7 @@ export class Engine {
     const judged = this.#members.add(offered)
     if (judged.length === 0) return []
     // Whatever waited for a record, or was refused for the want of one, is looked at again.
-    this.#refused.clear()
+    this.#intake.forgetRefusals()
     for (const record of judged) {
       if (this.#members.standingOf(record.hash) === 'void') continue
       this.ledger.rows.records.push({ hash: record.hash, bytes: record.bytes })
@@ -363,103 +336,16 @@ export class Engine {
     return judged
   }
 
-  /** Stores envelopes of the inbox, as many as one batch may hold. */
-  #store(): void {
-    let count = 0
-    let bytes = 0
-    while (count < this.#inbox.length && count < batchEnvelopesMax && bytes < batchBytesMax) {
-      const envelope = this.#inbox[count] as Envelope
-      bytes += envelopeSize(envelope)
-      count += 1
-      this.#take(envelope)
+  #intakeTarget(): IntakeTarget {
+    const { ledger, writer } = this.#loaded
+    return {
+      ledger,
+      members: this.#members,
+      ownFeed: writer.feed,
+      stored: (feed) => void this.#ready.add(feed),
+      // Another process holds a copy of this home, and the run: this one goes on in a run of its own.
+      ownRunTaken: () => writer.endRun(),
     }
-    this.#inbox.splice(0, count)
-    this.#inboxBytes -= bytes
-    if (this.#inbox.length > 0) return
-    this.#offered.clear()
-    this.#offeredKeys.clear()
-  }
-
-  #take(envelope: Envelope): void {
-    const { header } = envelope
-    if (this.#refused.has(header.feed)) return
-    if (header.opening !== null && this.#members.memberByKey(header.opening.key)?.instance !== header.opening.instance) {
-      this.#refused.set(header.feed, 'its author is not a member')
-      return
-    }
-    const admission = this.ledger.admit(envelope)
-    if (admission === 'stored') {
-      this.#noteStamp(envelope)
-      this.#ready.add(header.feed)
-      this.#noteTwin(envelope)
-      for (const feed of this.#orphans.get(envelope.hash) ?? []) this.#refused.delete(feed)
-      this.#orphans.delete(envelope.hash)
-      const next = this.#forgetEarly(placeKey(header.feed, header.sequence + 1))
-      if (next !== undefined) this.#take(next)
-    } else if (admission === 'gap') {
-      if (header.opening === null) this.#keepEarly(envelope)
-      else if (header.previous !== null) this.#refuseOrphan(header.feed, header.previous)
-    } else if (admission === 'fork' || admission === 'stale-stamp') {
-      this.#refuseFeed(envelope, admission)
-    }
-  }
-
-  #keepEarly(envelope: Envelope): void {
-    const key = placeKey(envelope.header.feed, envelope.header.sequence)
-    if (this.#early.has(key)) return
-    this.#early.set(key, envelope)
-    this.#earlyBytes += envelopeSize(envelope)
-    for (const oldest of this.#early.keys()) {
-      if (this.#earlyBytes <= earlyBytesMax) break
-      this.#forgetEarly(oldest)
-    }
-  }
-
-  #forgetEarly(key: string): Envelope | undefined {
-    const envelope = this.#early.get(key)
-    if (envelope === undefined) return undefined
-    this.#early.delete(key)
-    this.#earlyBytes -= envelopeSize(envelope)
-    return envelope
-  }
-
-  /** A run that goes on from an envelope that is not here is not asked for again before that is. */
-  #refuseOrphan(feed: FeedId, parent: EnvelopeHash): void {
-    this.#refused.set(feed, 'the run that it goes on from is not here')
-    const feeds = this.#orphans.get(parent)
-    if (feeds === undefined) this.#orphans.set(parent, new Set([feed]))
-    else feeds.add(feed)
-  }
-
-  #noteStamp(envelope: Envelope): void {
-    const ahead = this.#hybridClock.merge(envelope.header.stamp)
-    const instance = this.ledger.feed(envelope.header.feed)?.instance
-    if (instance === undefined) return
-    if (ahead > mergeAheadMillisecondsMax) this.#clockAheadMilliseconds.set(instance, ahead)
-    else this.#clockAheadMilliseconds.delete(instance)
-  }
-
-  /** An envelope of our own run that we did not write: another process holds this home's copy, and the run. */
-  #noteTwin(envelope: Envelope): void {
-    if (envelope.header.feed === this.#loaded.writer.feed) this.#loaded.writer.endRun()
-  }
-
-  #refuseFeed(envelope: Envelope, why: 'fork' | 'stale-stamp'): void {
-    const { feed, sequence } = envelope.header
-    const detail =
-      why === 'fork'
-        ? `feed ${feed} has two envelopes in one place (at or before sequence ${sequence}): its author, or a copy of its running machine, wrote both`
-        : `envelope ${sequence} of feed ${feed} has a time not after the one before it`
-    this.#refused.set(feed, detail)
-    if (feed === this.#loaded.writer.feed) this.#loaded.writer.endRun()
-    this.ledger.rows.evidence.push({
-      id: `${why}:${feed}:${sequence}`,
-      kind: why,
-      at: this.#options.clock.now(),
-      detail,
-      proof: envelope.headerBytes,
-    })
-    this.#options.logger.warn({ feed, sequence }, detail)
   }
 
   /** Applies what is ready, as much as one batch may hold. */
@@ -501,7 +387,7 @@ export class Engine {
     const verdict = this.#members.mayWrite(state.instance, state.key, header.records)
     if (verdict === 'unknown-records') return 'refused'
     if (verdict === 'no') {
-      this.#refused.set(header.feed, 'its author may not write')
+      this.#intake.refuse(header.feed, 'its author may not write')
       return 'refused'
     }
     return null
@@ -537,7 +423,7 @@ export class Engine {
 
   #tell(batch: Batch, changed: readonly FrontierEntry[]): void {
     for (const settle of batch.settle) settle()
-    for (const rows of batch.done) rows.resolve()
+    for (const put of batch.puts) put.resolve()
     const committed = { changed, own: batch.own, records: batch.records, evidence: batch.evidence }
     for (const listener of this.#listeners) listener(committed)
   }
@@ -547,61 +433,64 @@ export class Engine {
     const rolledBack = error instanceof CommitFailure && error.outcome === 'rolled-back'
     logger.error({ error: String(error), rolledBack }, 'a commit failed')
     this.#state = 'recovering'
-    if (!rolledBack) await this.#reopen()
-    this.#inbox = []
-    this.#inboxBytes = 0
-    this.#offered.clear()
-    this.#offeredKeys.clear()
-    this.#early.clear()
-    this.#earlyBytes = 0
-    this.#loaded = this.#load(this.store)
     const answer = rolledBack
       ? readOnlyError()
       : new SelfsameError('outcome-unknown', 'the disk did not confirm the write: retry with the same operation id')
-    for (const pending of [...batch.writes, ...batch.done]) pending.reject(answer)
+    for (const pending of [...batch.writes, ...batch.puts]) pending.reject(answer)
+    this.#intake.clear()
+    const before = new Map(this.#durable)
+    if (!rolledBack && !(await this.#reopen())) return
+    this.#loaded = this.#load(this.store)
     if (rolledBack) this.#becomeReadOnly()
     else this.#state = 'running'
     for (const read of this.#reads.splice(0)) read()
+    // What the disk kept of a commit that it did not confirm is told now.
+    const changed = [...this.#durable.values()].filter(
+      ({ applied, feed, have }) => before.get(feed)?.have !== have || before.get(feed)?.applied !== applied,
+    )
+    for (const listener of this.#listeners) listener({ changed, own: [], records: [], evidence: false })
     this.#schedulePump()
   }
 
-  /** Opens the store anew, however long that takes: until then nothing is known for sure. */
-  async #reopen(): Promise<void> {
-    const { clock, logger, openStore } = this.#options
+  /** Opens the store anew, however long that takes: until then nothing is known for sure. False: the engine was closed meanwhile. */
+  async #reopen(): Promise<boolean> {
+    const { logger, openStore } = this.#options
     await this.store.close().catch((error: unknown) => logger.warn({ error: String(error) }, 'the store did not close'))
-    for (;;) {
+    while (!this.#closing) {
       try {
         this.#loaded = { ...this.#loaded, store: await openStore() }
-        return
+        return true
       } catch (error) {
         if (error instanceof SelfsameError && error.code === 'storage-corrupt') throw error
         logger.error({ error: String(error) }, 'the store does not open; trying again')
-        await new Promise<void>((resolve) => {
-          this.#cancelRetry = clock.after(retryMilliseconds, resolve)
-        })
+        await new Promise<void>((resolve) => this.#retryLater(resolve))
       }
+    }
+    return false
+  }
+
+  /** Calls `retry` after a while, or when the engine closes. */
+  #retryLater(retry: () => void): void {
+    const cancel = this.#options.clock.after(retryMilliseconds, retry)
+    this.#endRetry = () => {
+      cancel()
+      retry()
     }
   }
 
+  /** Serves reads only, and tries from time to time whether there is space again. */
   #becomeReadOnly(): void {
     this.#state = 'read-only'
-    for (const pending of [...this.#writes.splice(0), ...this.#rows.splice(0)]) pending.reject(readOnlyError())
-    this.#cancelRetry = this.#options.clock.after(retryMilliseconds, () => {
-      const { store } = this.#loaded
-      store.commit({ meta: new Map([['probe', new Uint8Array(4_096)]]) }).then(
-        () => {
-          this.#options.logger.info({}, 'there is space again')
-          this.#state = 'running'
-          this.#schedulePump()
-        },
-        (error: unknown) => {
-          if (error instanceof CommitFailure && error.outcome === 'rolled-back') this.#becomeReadOnly()
-          else this.#options.fatal(error)
-        },
-      )
+    for (const pending of [...this.#writes.splice(0), ...this.#puts.splice(0)]) pending.reject(readOnlyError())
+    this.#retryLater(() => {
+      if (this.#closing) return
+      this.ledger.rows.meta.set('probe', new Uint8Array(4_096))
+      this.#commit(emptyBatch)
     })
   }
 }
+
+const emptyBatch: Batch = { own: [], settle: [], writes: [], records: [], puts: [], evidence: false }
 
 function readOnlyError(): SelfsameError {
   return new SelfsameError('read-only', 'there is no space left on the disk of this home: free some; writing goes on by itself')
@@ -615,8 +504,4 @@ function readStoredRecord(bytes: Uint8Array): MembershipRecord {
       `a stored membership record is damaged (${record.reason}): restore the home from a backup or join again`,
     )
   return record.value
-}
-
-function placeKey(feed: FeedId, sequence: number): string {
-  return `${feed}:${sequence}`
 }

@@ -322,7 +322,8 @@ function raise(past: Map<FeedId, number>, feed: FeedId, sequence: number): void 
   if (sequence > (past.get(feed) ?? 0)) past.set(feed, sequence)
 }
 
-function placeKey(feed: FeedId, sequence: number): string {
+/** Names the place of an envelope, as a key of maps. */
+export function placeKey(feed: FeedId, sequence: number): string {
   return `${feed}:${sequence}`
 }
 

@@ -225,12 +225,10 @@ export class Reader {
   #shownEntries(envelope: Envelope): readonly PlacedEntry[] {
     const { feed, sequence } = envelope.header
     const lineage = this.#engine.members.lineageOf(this.#authorOf(feed))
-    return entriesOf(envelope, (document) => this.#isQuarantined(document, feed, sequence)).filter(
-      ({ id, mark }) => {
-        const known = mark === undefined ? undefined : this.#engine.store.operation(lineage, mark.id)
-        return known === undefined || known.entry === id || known.fingerprint !== mark?.fingerprint
-      },
-    )
+    return entriesOf(envelope, (document) => this.#isQuarantined(document, feed, sequence)).filter(({ id, mark }) => {
+      const known = mark === undefined ? undefined : this.#engine.store.operation(lineage, mark.id)
+      return known === undefined || known.entry === id || known.fingerprint !== mark?.fingerprint
+    })
   }
 
   #entry(id: string, newestFirst: boolean): LogEntry {

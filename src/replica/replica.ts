@@ -18,11 +18,12 @@ import type { Invite, MemberTable, Role } from '../membership/index.ts'
 import type { Link, LinkId, Transport, TransportHandlers } from '../network/index.ts'
 import type { EvidenceRow, Store } from '../storage/index.ts'
 import { Dialer } from './dialer.ts'
+import type { LocalWrite, WriteOutcome } from './draft.ts'
 import { Engine } from './engine.ts'
 import { PresenceBoard } from './presence-board.ts'
 import { Reader } from './reader.ts'
 import { Sync } from './sync.ts'
-import type { Identity, LocalWrite, WriteOutcome } from './writer.ts'
+import type { Identity } from './writer.ts'
 
 /** Milliseconds of quiet after which housekeeping (snapshots) is done. */
 const idleMs = 1_000
@@ -157,10 +158,7 @@ export class Replica {
     engine.onCommitted(({ changed }) => {
       if (changed.length === 0) return
       for (const listener of this.#changeListeners) listener()
-      this.#cancelIdle ??= clock.after(idleMs, () => {
-        this.#cancelIdle = null
-        engine.idle()
-      })
+      this.#idleSoon()
     })
   }
 
@@ -191,7 +189,7 @@ export class Replica {
 
   /** Milliseconds that other instances' clocks run ahead of ours, where that is more than a clock may. */
   get clocksAhead(): ReadonlyMap<InstanceId, number> {
-    return this.#engine.clocksAhead
+    return this.#engine.intake.clocksAhead
   }
 
   /** Feeds stored and not wholly applied: something they name has not arrived. */
@@ -339,6 +337,13 @@ export class Replica {
   openInvites(): readonly Invite[] {
     const now = this.#options.clock.now()
     return [...this.#invites().values()].filter((invite) => isOpenInvite(invite, now))
+  }
+
+  #idleSoon(): void {
+    this.#cancelIdle ??= this.#options.clock.after(idleMs, () => {
+      this.#cancelIdle = null
+      if (this.#engine.idle()) this.#idleSoon()
+    })
   }
 
   #handlers(): TransportHandlers {

@@ -8,16 +8,10 @@ import { storedSize } from '../storage/index.ts'
 import type { Store, StoredEnvelope } from '../storage/index.ts'
 import { chunkBytesTarget, encodeChunk } from './messages.ts'
 import type { FeedRange } from './messages.ts'
+import { joinedRunBytes } from './proof.ts'
 
 /** Bytes of stored envelopes held for one want, over all its feeds. */
 const pageBytesTotal = 1 << 20
-
-/**
- * Bytes of envelopes without a signature before the one that vouches for them. A receiver takes no longer run, so none can
- * be made to hold what it could only pass on in one piece; a sender joins runs only up to `joinedRunBytes`, far below.
- */
-export const unsignedRunBytesMax = 1 << 20
-const joinedRunBytes = 64 << 10
 
 /** Reads one feed forward from `from`, by runs: envelopes without a signature, and the signed one after them. */
 class FeedReader {

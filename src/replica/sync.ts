@@ -10,6 +10,7 @@ import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import { decodeRecord } from '../membership/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
 import type { Channel, GossipVerdict, Link, LinkId, Transport } from '../network/index.ts'
+import type { EvidenceRow } from '../storage/index.ts'
 import type { Committed, Engine } from './engine.ts'
 import {
   decodeChunk,
@@ -22,7 +23,8 @@ import {
   wantRangesMax,
 } from './messages.ts'
 import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
-import { Serving, unsignedRunBytesMax } from './serving.ts'
+import { Serving } from './serving.ts'
+import { provenEnvelopes } from './proof.ts'
 import { createSession } from './session.ts'
 import type { Session } from './session.ts'
 import { TwinWatch } from './twins.ts'
@@ -100,7 +102,7 @@ export class Sync {
       random: options.random,
       boot: this.boot,
       send: (session, message) => this.#send(session, message),
-      report: (instance, name, proof) => this.#reportTwin(instance, name, proof),
+      report: (evidence) => this.#report(evidence),
     })
     options.engine.onCommitted((committed) => this.#committed(committed))
   }
@@ -321,7 +323,7 @@ export class Sync {
       const ours = engine.frontier().get(entry.feed)
       if (entry.have > engine.reaches(entry.feed)) {
         if (!session.lacking.has(entry.feed)) session.lacking.set(entry.feed, complete ? Number.NEGATIVE_INFINITY : now)
-      } else if (ours !== undefined && ours.have === entry.have && ours.head !== entry.head && !engine.refused.has(entry.feed)) {
+      } else if (ours !== undefined && ours.have === entry.have && ours.head !== entry.head && !engine.intake.refused.has(entry.feed)) {
         // The other branch of a fork: fetch it as evidence.
         session.lacking.set(entry.feed, Number.NEGATIVE_INFINITY)
       }
@@ -394,7 +396,7 @@ export class Sync {
 
   #plan(): void {
     const { clock, engine } = this.#options
-    if (!engine.takesEnvelopes || engine.inboxBytes > inboxBytesHigh) return
+    if (!engine.takesEnvelopes || engine.intake.bytes > inboxBytesHigh) return
     const now = clock.monotonic()
     let next = Number.POSITIVE_INFINITY
     for (const session of this.#sessions.values()) {
@@ -402,7 +404,7 @@ export class Sync {
       const ranges: FeedRange[] = []
       for (const [feed, since] of session.lacking) {
         if (ranges.length === wantRangesMax) break
-        if (this.#fetching.has(feed) || engine.refused.has(feed)) continue
+        if (this.#fetching.has(feed) || engine.intake.refused.has(feed)) continue
         const theirs = session.theirs.get(feed)
         const from = engine.reaches(feed) + 1
         if (theirs === undefined || theirs.have < from - 1) {
@@ -461,7 +463,7 @@ export class Sync {
       want.bytes += envelopeSize(envelope)
     }
     if (want.bytes > wantBytes + answerOverrunMax) return this.#drop(session, 'it sent more than was asked for')
-    const envelopes = this.#authentic(chunk.value.envelopes)
+    const envelopes = provenEnvelopes(chunk.value.envelopes, (envelope) => this.#keyOf(envelope))
     for (const envelope of envelopes) want.untaken.delete(envelope.header.feed)
     engine.offer(envelopes)
     if (!chunk.value.last) return
@@ -471,39 +473,14 @@ export class Sync {
     this.#plan()
   }
 
-  /** The envelopes that are proven to be their authors': each feed's run is linked by hash and ends in a valid signature. */
-  #authentic(envelopes: readonly Envelope[]): readonly Envelope[] {
-    const runs = new Map<FeedId, Envelope[]>()
-    for (const envelope of envelopes) {
-      const run = runs.get(envelope.header.feed)
-      if (run === undefined) runs.set(envelope.header.feed, [envelope])
-      else run.push(envelope)
-    }
-    const proven = new Set<Envelope>()
-    for (const run of runs.values()) {
-      const key = this.#keyOf(run[0] as Envelope)
-      if (key === undefined || (run[0] as Envelope).header.agent !== this.#options.identity.agent) continue
-      let end = run.length - 1
-      while (end >= 0 && !isSignedBy(run[end] as Envelope, key)) end -= 1
-      let unsigned = 0
-      for (let index = end; index >= 0; index -= 1) {
-        const envelope = run[index] as Envelope
-        if (index < end && (run[index + 1] as Envelope).header.previous !== envelope.hash) break
-        unsigned = envelope.signature === null ? unsigned + envelopeSize(envelope) : 0
-        if (unsigned > unsignedRunBytesMax) break
-        proven.add(envelope)
-      }
-    }
-    return envelopes.filter((envelope) => proven.has(envelope))
-  }
-
   /** The key that must have signed a feed; undefined where its author is not known as a member. */
   #keyOf(envelope: Envelope): PublicKey | undefined {
-    const { engine } = this.#options
+    const { engine, identity } = this.#options
     const { header } = envelope
+    if (header.agent !== identity.agent) return undefined
     const known = engine.ledger.feed(header.feed)
     if (known !== undefined) return known.key
-    if (header.opening === null) return engine.openingKey(header.feed)
+    if (header.opening === null) return engine.intake.openingKey(header.feed)
     return engine.members.memberByKey(header.opening.key)?.instance === header.opening.instance ? header.opening.key : undefined
   }
 
@@ -600,15 +577,12 @@ export class Sync {
     return true
   }
 
-  #reportTwin(instance: InstanceId, name: string | null, proof: Uint8Array): void {
+  #report(evidence: Pick<EvidenceRow, 'id' | 'kind' | 'detail' | 'proof'>): void {
     const { engine, logger } = this.#options
-    const who = name === null ? 'this instance' : `instance ${name}`
-    const detail = `two daemons run with the key of ${who} at once: its home was copied. Nothing is lost, but stop one of them (selfsame down)${name === null ? '' : ' on that machine'} and let the other machine join with a ticket of its own (selfsame invite, selfsame join)`
-    const id = `second-copy:${instance}`
-    if (engine.store.evidence().some((row) => row.id === id)) return
-    logger.warn({ instance }, detail)
+    if (engine.store.evidence().some((row) => row.id === evidence.id)) return
+    logger.warn({ kind: evidence.kind }, evidence.detail)
     engine
-      .put({ evidence: [{ id, kind: 'second-copy', at: this.#now(), detail, proof }] })
+      .put({ evidence: [{ ...evidence, at: this.#now() }] })
       .catch((error: unknown) => logger.warn({ error: String(error) }, 'evidence was not stored'))
   }
 

@@ -4,6 +4,7 @@
  */
 import { bytesToId, encode } from '../core/index.ts'
 import type { Encodable, InstanceId, PublicKey, Random } from '../core/index.ts'
+import type { EvidenceRow } from '../storage/index.ts'
 import { isBootProofOf, signBootProof } from './messages.ts'
 import type { BootProof, ControlMessage } from './messages.ts'
 import type { Session } from './session.ts'
@@ -18,8 +19,8 @@ export interface TwinWatchOptions {
   /** Of this process. */
   readonly boot: Uint8Array
   readonly send: (session: Session, message: Exclude<ControlMessage, { type: 'unknown' }>) => void
-  /** Two processes were proven to run with the key of an instance; `name` is null where it is this one. */
-  readonly report: (instance: InstanceId, name: string | null, proof: Uint8Array) => void
+  /** Two processes were proven to run with one key. */
+  readonly report: (evidence: Pick<EvidenceRow, 'id' | 'kind' | 'detail' | 'proof'>) => void
 }
 
 export class TwinWatch {
@@ -54,7 +55,7 @@ export class TwinWatch {
     const [first, second] = [...probe.proofs.values()]
     if (first === undefined || second === undefined) return
     this.#probes.delete(bytesToId(proof.nonce))
-    report(session.member.instance, session.member.label, encodeProofs([first, second]))
+    report(evidenceOf(session.member.instance, session.member.label, [first, second]))
     for (const other of sessions) if (other.link.key === probe.key) send(other, { type: 'twin', proofs: [first, second] })
   }
 
@@ -64,10 +65,15 @@ export class TwinWatch {
     if (Buffer.compare(proofs[0].nonce, proofs[1].nonce) !== 0) return
     if (!proofs.every((proof) => isBootProofOf(proof, identity.key.publicKey, identity.agent))) return
     const isThis = proofs.map((proof) => Buffer.compare(proof.boot, boot) === 0)
-    if (isThis[0] !== isThis[1]) report(identity.instance, null, encodeProofs(proofs))
+    if (isThis[0] !== isThis[1]) report(evidenceOf(identity.instance, null, proofs))
   }
 }
 
-function encodeProofs(proofs: readonly BootProof[]): Uint8Array {
-  return encode(proofs.map((proof): Encodable => [proof.nonce, proof.boot, proof.signature]))
+/** The case as a person reads it; `name` is null where the instance is this one. */
+function evidenceOf(instance: InstanceId, name: string | null, proofs: readonly BootProof[]): Parameters<TwinWatchOptions['report']>[0] {
+  const who = name === null ? 'this instance' : `instance ${name}`
+  const where = name === null ? '' : ' on that machine'
+  const detail = `two daemons run with the key of ${who} at once: its home was copied. Nothing is lost, but stop one of them (selfsame down)${where} and let the other machine join with a ticket of its own (selfsame invite, selfsame join)`
+  const proof = encode(proofs.map((item): Encodable => [item.nonce, item.boot, item.signature]))
+  return { id: `second-copy:${instance}`, kind: 'second-copy', detail, proof }
 }

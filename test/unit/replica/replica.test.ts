@@ -93,7 +93,7 @@ describe('a request', () => {
         replica.write({ operations: Array.from({ length: 5 }, () => entry(large)) }),
         replica.write({ operations: [entry(large)] }),
         replica.write({ operations: [entry(large)] }),
-        replica.write({ operations: [{ ...entry('x'), name: '../etc' } as LocalOperation] }),
+        replica.write({ operations: [{ type: 'append', name: '../etc', entry: { text: 'x' } }] }),
       ]),
     )
     expect(outcomes.map((outcome) => (outcome.status === 'rejected' ? codeOf(outcome.reason) : 'done'))).toEqual([

@@ -1,0 +1,58 @@
+/** Which of the envelopes that came together are proven to be their authors': the check before anything is taken in. */
+import type { FeedId, PublicKey } from '../core/index.ts'
+import { envelopeSize, isSignedBy } from '../feed/index.ts'
+import type { Envelope } from '../feed/index.ts'
+
+/**
+ * Bytes of envelopes that one signature may vouch for. A sender leaves out signatures, and a receiver leaves them unverified,
+ * only within this bound, so runs do not grow from hop to hop. What an author itself left unsigned may be as long as `unsignedBytesMax`.
+ */
+export const joinedRunBytes = 64 << 10
+/** Nobody takes a longer run than this before its signature, so nobody has to pass one on in one piece. */
+const unsignedBytesMax = 1 << 20
+
+/**
+ * The envelopes, in their order, of which each feed's run is linked by hash and ends in a signature of the feed's key: one
+ * verification for every `joinedRunBytes` of it. `keyOf` gives that key, undefined where the author is not known as a member.
+ * A signature that was not verified is taken off, so that none is ever passed on unchecked.
+ */
+export function provenEnvelopes(envelopes: readonly Envelope[], keyOf: (envelope: Envelope) => PublicKey | undefined): readonly Envelope[] {
+  const runs = new Map<FeedId, Envelope[]>()
+  for (const envelope of envelopes) {
+    const run = runs.get(envelope.header.feed)
+    if (run === undefined) runs.set(envelope.header.feed, [envelope])
+    else run.push(envelope)
+  }
+  const proven = new Map<Envelope, Envelope>()
+  for (const run of runs.values()) {
+    const key = keyOf(run[0] as Envelope)
+    if (key !== undefined) proveRun(run, key, proven)
+  }
+  return envelopes.map((envelope) => proven.get(envelope)).filter((envelope) => envelope !== undefined)
+}
+
+/** From the last valid signature back, as far as the chain holds. */
+function proveRun(run: readonly Envelope[], key: PublicKey, proven: Map<Envelope, Envelope>): void {
+  let index = run.length - 1
+  while (index >= 0 && !isSignedBy(run[index] as Envelope, key)) index -= 1
+  /** What the signature verified last vouches for so far. */
+  let vouchedBytes = 0
+  for (let next: Envelope | undefined; index >= 0; index -= 1) {
+    const envelope = run[index] as Envelope
+    if (next !== undefined && next.header.previous !== envelope.hash) return
+    const bytes = pieceBytes(run, index)
+    const isKept = next === undefined || (bytes > 0 && vouchedBytes + bytes > joinedRunBytes && isSignedBy(envelope, key))
+    vouchedBytes = (isKept ? 0 : vouchedBytes) + envelopeSize(envelope)
+    if (vouchedBytes > unsignedBytesMax && !isKept) return
+    proven.set(envelope, isKept ? envelope : { ...envelope, signature: null })
+    next = envelope
+  }
+}
+
+/** Bytes of the signed envelope at `index` and those without a signature before it; 0 where it has none itself. */
+function pieceBytes(run: readonly Envelope[], index: number): number {
+  if (run[index]?.signature === null) return 0
+  let bytes = envelopeSize(run[index] as Envelope)
+  for (let before = index - 1; before >= 0 && run[before]?.signature === null; before -= 1) bytes += envelopeSize(run[before] as Envelope)
+  return bytes
+}
