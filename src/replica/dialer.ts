@@ -129,8 +129,10 @@ export class Dialer {
 
   /** A link went down after `lastedMs`: try again soon, unless links to that peer do not last. */
   linkLost(key: PublicKey, lastedMs: number): void {
+    const target = this.#targets.get(key)
     if (lastedMs >= lastingMs) this.#soon(key)
-    else this.#wake()
+    else if (target !== undefined && !target.dialing) this.#postpone(target)
+    this.#wake()
   }
 
   #announce(): void {
@@ -154,6 +156,13 @@ export class Dialer {
     this.#wake()
   }
 
+  /** Leaves a target to the backoff. */
+  #postpone(target: Target): void {
+    const { clock, random } = this.#options
+    target.attempts += 1
+    target.dueAt = clock.monotonic() + Math.min(backoffMsMin * 2 ** (target.attempts - 1), backoffMsMax) * (0.7 + 0.6 * random.unit())
+  }
+
   #firstDelay(key: PublicKey | null): number {
     const { identity, random } = this.#options
     const polite = key !== null && identity.key.publicKey > key ? politenessMs : 0
@@ -167,7 +176,7 @@ export class Dialer {
   }
 
   #tick(): void {
-    const { bootstrap, clock, engine, identity, isConnected, random } = this.#options
+    const { bootstrap, clock, engine, identity, isConnected } = this.#options
     const now = clock.monotonic()
     const keys: (PublicKey | null)[] = engine.members.members.map((member) => member.key).filter((key) => key !== identity.key.publicKey)
     if (bootstrap.length > 0) keys.push(null)
@@ -184,8 +193,7 @@ export class Dialer {
         target.dueAt = now + backoffMsMax
         continue
       }
-      target.attempts += 1
-      target.dueAt = now + Math.min(backoffMsMin * 2 ** (target.attempts - 1), backoffMsMax) * (0.7 + 0.6 * random.unit())
+      this.#postpone(target)
       next = Math.min(next, target.dueAt)
       const addresses = key === null ? bootstrap : this.addressesOf(key)
       if (addresses.length > 0) this.#dial(key, addresses, target)
