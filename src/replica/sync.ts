@@ -26,7 +26,7 @@ import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './mes
 import { Serving } from './serving.ts'
 import { provenEnvelopes } from './proof.ts'
 import { createSession } from './session.ts'
-import type { Session } from './session.ts'
+import type { Session, Told } from './session.ts'
 import { TwinWatch } from './twins.ts'
 import type { Identity } from './writer.ts'
 
@@ -72,20 +72,12 @@ export interface SyncOptions {
   readonly sessionReady: (session: Session) => void
 }
 
-/** What an instance told last. */
-export interface Told {
-  readonly theirs: ReadonlyMap<FeedId, FrontierEntry>
-  /** Milliseconds since the Unix epoch. */
-  readonly at: number
-  readonly program: string | null
-}
-
 export class Sync {
   readonly #options: SyncOptions
   /** Of this process: tells two processes with one key apart. */
   readonly boot: Uint8Array
   readonly #sessions = new Map<LinkId, Session>()
-  /** What an instance told last, also after its link closed. */
+  /** Also after its link closed. */
   readonly #told = new Map<InstanceId, Told>()
   /** The link from which a feed is being fetched. */
   readonly #fetching = new Map<FeedId, LinkId>()
@@ -591,8 +583,9 @@ export class Sync {
   }
 
   #drop(session: Session, reason: string): void {
-    this.#options.logger.warn({ peer: session.member.name, reason }, 'a peer was hung up on')
-    this.#options.transport.close(session.link.id, reason)
+    const { logger, transport } = this.#options
+    logger.warn({ peer: session.member.name, reason }, 'a peer was hung up on')
+    transport.close(session.link.id, reason)
   }
 
   #now(): number {
