@@ -16,6 +16,8 @@ export interface Group {
   readonly stores: readonly MemoryStore[]
   /** Opens another replica on a store of the group's first instance: a restart, a copy or a backup of its home. */
   readonly reopen: (store: MemoryStore) => Promise<Replica>
+  /** Bytes that an instance has sent on its links so far. */
+  readonly sentBytes: (index: number) => number
   /** Lets virtual milliseconds pass. */
   readonly pass: (milliseconds: number) => Promise<void>
   /** Lets time pass until the promise settles. */
@@ -61,14 +63,21 @@ export async function openGroup(
     ((error: unknown): never => {
       throw error
     })
+  const sent: number[] = []
   const open = (index: number, store: MemoryStore, address: string): Promise<Replica> => {
     const key = keys[index] as (typeof keys)[number]
+    const transport = network.attach(key.publicKey, { address, joinOpen: () => replica?.isJoinOpen() ?? false })
+    const send = transport.send.bind(transport)
+    transport.send = (link, channel, bytes) => {
+      sent[index] = (sent[index] ?? 0) + bytes.length
+      return send(link, channel, bytes)
+    }
     let replica: Replica | null = null
     let disk: MemoryStore | null = null
     return Replica.open({
       // Opened again after a failed commit, the store is what had reached the disk.
       openStore: () => Promise.resolve((disk = disk === null ? store : disk.clone())),
-      transport: network.attach(key.publicKey, { address, joinOpen: () => replica?.isJoinOpen() ?? false }),
+      transport,
       clock,
       random: random.fork(`replica ${address}`),
       logger: () => silentLogger,
@@ -102,6 +111,7 @@ export async function openGroup(
     network,
     replicas,
     stores,
+    sentBytes: (index) => sent[index] ?? 0,
     pass,
     settle,
     reopen: (store) => {

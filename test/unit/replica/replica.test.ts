@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { SelfsameError } from '../../../src/core/index.ts'
 import { encodeJoinRequest, decodeTicket, readJoinResponse } from '../../../src/membership/index.ts'
+import type { Json } from '../../../src/document/index.ts'
 import type { LocalOperation, Replica } from '../../../src/replica/index.ts'
 import { createSigningKey } from '../../../src/core/index.ts'
+import type { TransportHandlers } from '../../../src/network/index.ts'
 import { CommitFailure } from '../../../src/storage/index.ts'
 import { seededRandom } from '../../sim/virtual-time.ts'
 import { openGroup } from './group.ts'
@@ -28,6 +30,18 @@ function texts(replica: Replica): (string | undefined)[] {
 
 async function total(replica: Replica, key: string): Promise<bigint> {
   return (await replica.reader.value('counter', 'karma')).totals.get(key) ?? 0n
+}
+
+/** What somebody answers who is no member yet. */
+const strangerHandlers: TransportHandlers = {
+  mayConnect: () => false,
+  linkOpened() {},
+  linkClosed() {},
+  message() {},
+  drained() {},
+  gossip: () => 'ignore',
+  join: () => Promise.resolve(null),
+  addressFound() {},
 }
 
 function codeOf(error: unknown): string {
@@ -103,6 +117,32 @@ describe('a request', () => {
       'invalid-name',
     ])
     expect(texts(replica)).toHaveLength(2)
+  })
+
+  it('that no peer would accept is refused instead of killing the daemon or being written unreadably', async () => {
+    const { replicas, settle } = await openGroup(['admin'])
+    const [replica] = replicas as [Replica]
+    const merge = (patch: Json): LocalOperation => ({ type: 'edit', kind: 'json', name: 'tasks', edit: { type: 'json.merge', patch } })
+    const hostile: (readonly LocalOperation[])[] = [
+      [merge({ a: Array.from({ length: 70_000 }, () => ({})) })],
+      [{ type: 'append', name: 'memory', entry: { data: Array.from({ length: 400_000 }, () => 0.1) } }],
+      Array.from({ length: 300 }, (_, index) => ({ type: 'append', name: `log/${index}`, entry: { text: 'x' } })),
+    ]
+    const outcomes = await settle(
+      Promise.allSettled([
+        ...hostile.map((operations) => replica.write({ operations })),
+        replica.write({ operations: [entry('good'), add('a', 1n)] }),
+      ]),
+    )
+    expect(outcomes.map((outcome) => (outcome.status === 'rejected' ? codeOf(outcome.reason) : 'done'))).toEqual([
+      'too-large',
+      'too-large',
+      'too-large',
+      'done',
+    ])
+    await settle(replica.write({ operations: [merge({ b: 1 }), entry('after')] }))
+    expect(texts(replica)).toEqual(['good', 'after'])
+    expect((await replica.reader.value('json', 'tasks')).value).toEqual({ b: 1 })
   })
 
   it('of a reader is refused', async () => {
@@ -227,6 +267,48 @@ describe('a commit that fails', () => {
   })
 })
 
+describe('a peer', () => {
+  it('is asked for nothing while there is no space to keep it, and catches up when there is', async () => {
+    let full = false
+    const commitVia = async (apply: () => void): Promise<void> => {
+      if (full) throw new CommitFailure('rolled-back', 'no space left')
+      apply()
+    }
+    const { replicas, settle, pass, sentBytes } = await openGroup(['admin', 'writer'], { commitVia })
+    for (const replica of replicas) await replica.startNetwork()
+    await pass(5_000)
+    const [first, second] = replicas as [Replica, Replica]
+    full = true
+    await expect(settle(first.write({ operations: [entry('x')] }))).rejects.toMatchObject({ code: 'read-only' })
+    await settle(second.write({ operations: [entry(Buffer.from(seededRandom('noise').bytes(225_000)).toString('base64'))] }))
+    const before = sentBytes(1)
+    await pass(60_000)
+    expect(sentBytes(1) - before).toBeLessThan(8 << 20)
+    full = false
+    await pass(30_000)
+    expect(texts(first)).toHaveLength(1)
+  })
+
+  it('hears of a record that was made while the two said hello', async () => {
+    for (const delay of [1, 5, 20, 60, 100]) {
+      const { replicas, settle, pass, network } = await openGroup(['admin', 'writer'])
+      network.change({ latencyMsMin: 50, latencyMsMax: 50 })
+      const [admin, other] = replicas as [Replica, Replica]
+      const { ticket: text } = await settle(admin.invite({ role: 'writer', durationMilliseconds: 600_000, uses: 1, name: null }))
+      const ticket = decodeTicket(text)
+      if (!ticket.ok) throw new Error(ticket.reason)
+      const key = createSigningKey(seededRandom(`joiner ${delay}`))
+      const transport = network.attach(key.publicKey, { address: '/memory/joiner' })
+      await transport.start(strangerHandlers)
+      for (const replica of replicas) await replica.startNetwork()
+      await pass(delay)
+      await settle(transport.requestJoin(ticket.value.issuer, ['/memory/0'], encodeJoinRequest(ticket.value, key, 'pi')))
+      await pass(30_000)
+      expect([delay, other.members.members.length]).toEqual([delay, 3])
+    }
+  })
+})
+
 describe('joining', () => {
   it('admits who holds a ticket, once, and everyone hears of it', async () => {
     const { replicas, settle, pass, network } = await openGroup(['admin', 'writer'])
@@ -239,16 +321,7 @@ describe('joining', () => {
     const ask = async (name: string): Promise<string> => {
       const key = createSigningKey(seededRandom(name))
       const transport = network.attach(key.publicKey, { address: `/memory/${name}` })
-      await transport.start({
-        mayConnect: () => false,
-        linkOpened() {},
-        linkClosed() {},
-        message() {},
-        drained() {},
-        gossip: () => 'ignore',
-        join: () => Promise.resolve(null),
-        addressFound() {},
-      })
+      await transport.start(strangerHandlers)
       const response = await settle(
         transport.requestJoin(ticket.value.issuer, ticket.value.addresses, encodeJoinRequest(ticket.value, key, name)),
       )
