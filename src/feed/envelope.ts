@@ -5,7 +5,6 @@
 import {
   asTuple,
   bodyBytesMax,
-  encode,
   envelopeBodiesMax,
   envelopeBytesMax,
   hashOf,
@@ -66,10 +65,6 @@ export function envelopeToWire(envelope: Pick<Envelope, 'headerBytes' | 'signatu
   return [envelope.headerBytes, withSignature ? envelope.signature : null, envelope.bodies.map((body) => [body.salt, body.bytes])]
 }
 
-export function encodeEnvelope(envelope: Envelope): Uint8Array {
-  return encode(envelopeToWire(envelope))
-}
-
 /** Reads an envelope from a decoded message: shape, limits, and every body against its hash; not its signature. */
 export function envelopeFromWire(value: unknown): Result<Envelope> {
   const fields = asTuple(value, 3)
@@ -89,8 +84,8 @@ export function envelopeFromWire(value: unknown): Result<Envelope> {
   return assembleEnvelope(header.value, headerBytes, signature, bodies)
 }
 
-/** Joins the parts of an envelope that was sent or stored, checking every body against its header. */
-export function assembleEnvelope(
+/** Joins the parts of an envelope that was sent, checking every body against its header. */
+function assembleEnvelope(
   header: Header,
   headerBytes: Uint8Array,
   signature: Uint8Array | null,

@@ -107,7 +107,7 @@ export const wantRangesMax = 64
 export const cardAddressesMax = 16
 const cardsPerMessageMax = 1_000
 const addressLengthMax = 256
-export const presenceBytesMax = 8 << 10
+const presenceBytesMax = 8 << 10
 
 const controlTypes = {
   'hello': 1,

@@ -85,6 +85,6 @@ export function decoded(bytes: Uint8Array): MembershipRecord {
   return record.value
 }
 
-export function hashesOf(records: readonly MembershipRecord[]): readonly RecordHash[] {
+function hashesOf(records: readonly MembershipRecord[]): readonly RecordHash[] {
   return [...new Set(records.map((record) => record.hash))].toSorted()
 }
