@@ -25,7 +25,7 @@ const environment = { ...process.env, SELFSAME_NETWORK_LISTEN: 'loopback', SELFS
 
 async function run(...args: readonly string[]): Promise<ChildProcess> {
   const child = spawn(process.execPath, [program, ...args, '--home', home], { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
-  await once(createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }), 'line')
+  await once(createInterface({ input: child.stdout }), 'line')
   return child
 }
 

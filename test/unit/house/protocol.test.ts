@@ -1,4 +1,4 @@
-/** `docs/PROTOCOL.md` is what the code does: its message types, limits and hash domains, held against the sources in both directions. */
+/** `docs/PROTOCOL.md` is what the code does: its message types, limits, bounds of exchange and hash domains, held against the sources in both directions. */
 import { describe, expect, test } from 'vitest'
 import * as limits from '../../../src/core/limits.ts'
 import { readProjectFile, readProjectFiles } from './project-files.ts'
@@ -7,7 +7,7 @@ const protocol = readProjectFile('docs/PROTOCOL.md')
 const messages = readProjectFile('src/replica/messages.ts')
 
 /** What is hashed for this instance alone: neither sent nor compared with others. */
-const ownDomains = ['selfsame/home/1', 'selfsame/snapshot/1', 'selfsame/twin/1']
+const ownDomains = ['selfsame/home/1', 'selfsame/snapshot/1']
 
 /** Names by number of one of the tables of message types, in the code and in the document. */
 function typesInCode(name: string): ReadonlyMap<number, string> {
@@ -18,6 +18,11 @@ function typesInCode(name: string): ReadonlyMap<number, string> {
 function typesInDocument(heading: string): ReadonlyMap<number, string> {
   const section = protocol.split(`### ${heading}\n`)[1]?.split('\n#')[0] ?? ''
   return new Map([...section.matchAll(/^\| (\d+) \| ([\w-]+) \|/gm)].map(([, number, type = '']) => [Number(number), type]))
+}
+
+/** The line of a source that declares a number. */
+function declaration(path: string, name: string): string | undefined {
+  return new RegExp(`^(?:export )?const ${name} = .*$`, 'm').exec(readProjectFile(path))?.[0].replace(/^export /, '')
 }
 
 function sizeText(bytes: number): string {
@@ -60,5 +65,26 @@ describe('the protocol document', () => {
     ['frame, and unpacked chunk', sizeText(limits.frameBytesMax)],
   ])('tells the limit on %s', (what, limit) => {
     expect(protocol).toContain(`| ${what} | ${limit} |`)
+  })
+
+  test.each([
+    ['src/replica/messages.ts', 'wantRangesMax', '64', 'ranges of at most 64 feeds, each once'],
+    ['src/replica/sync.ts', 'wantBytes', '4 << 20', '(4 MiB). There is one want at a time'],
+    ['src/replica/sync.ts', 'inboxBytesHigh', '8 << 20', 'While more than 8 MiB wait to be stored here'],
+    ['src/replica/sync.ts', 'answerOverrunMax', '8 << 20', 'an answer of more than 8 MiB beyond what was asked'],
+    ['src/replica/sync.ts', 'frontierEntriesPerMessage', '50_000', 'A frontier of more than 50,000 feeds'],
+    ['src/replica/sync.ts', 'theirFeedsMax', '200_000', 'more than 200,000 feeds is hung up on'],
+    ['src/replica/sync.ts', 'silenceMsMax', '35_000', 'Silence for 35 s ends the link'],
+    ['src/replica/sync.ts', 'stallMsMax', '20_000', 'without any progress for 20 s ends the link'],
+    ['src/replica/proof.ts', 'joinedRunBytes', '64 << 10', 'stays within 64 KiB of envelopes'],
+    ['src/replica/proof.ts', 'unsignedBytesMax', '1 << 20', 'at most 1 MiB of envelopes, its own included'],
+    ['src/replica/dialer.ts', 'lastingMs', '10_000', 'A link that ends within 10 s is left to the backoff'],
+    ['src/replica/dialer.ts', 'politenessMs', '1_500', 'waits 1.5 s before its first dial'],
+    ['src/network/join-limiter.ts', 'placesMax', '4', 'Four requests are served at a time'],
+    ['src/network/join-limiter.ts', 'hostRequestsMax', '20', 'at most 20 a minute from one host'],
+    ['src/network/join-limiter.ts', 'requestsMax', '60', 'and 60 from all'],
+  ])('tells what %s sets as %s', (path, name, value, words) => {
+    expect(declaration(path, name)).toBe(`const ${name} = ${value}`)
+    expect(protocol.replaceAll('\n', ' ')).toContain(words)
   })
 })
