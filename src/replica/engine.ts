@@ -439,7 +439,10 @@ export class Engine {
     for (const pending of [...batch.writes, ...batch.puts]) pending.reject(answer)
     this.#intake.clear()
     const before = new Map(this.#durable)
-    if (!rolledBack && !(await this.#reopen())) return
+    if (!rolledBack && !(await this.#reopen())) {
+      this.#state = 'closed'
+      return
+    }
     this.#loaded = this.#load(this.store)
     if (rolledBack) this.#becomeReadOnly()
     else this.#state = 'running'

@@ -27,7 +27,12 @@ export interface Group {
 /** `roles`: of the instances; the first is the founder, an admin. Decides when a commit settles: `commitVia` of the first store. */
 export async function openGroup(
   roles: readonly Role[],
-  options: { readonly commitVia?: (apply: () => void) => Promise<void>; readonly fatal?: (error: unknown) => void } = {},
+  options: {
+    readonly commitVia?: (apply: () => void) => Promise<void>
+    readonly fatal?: (error: unknown) => void
+    /** Throws where a store shall not open again. */
+    readonly reopening?: () => void
+  } = {},
 ): Promise<Group> {
   const time = new VirtualTime()
   const random = seededRandom('group')
@@ -76,7 +81,10 @@ export async function openGroup(
     let disk: MemoryStore | null = null
     return Replica.open({
       // Opened again after a failed commit, the store is what had reached the disk.
-      openStore: () => Promise.resolve((disk = disk === null ? store : disk.clone())),
+      openStore: async () => {
+        if (disk !== null) options.reopening?.()
+        return (disk = disk === null ? store : disk.clone())
+      },
       transport,
       clock,
       random: random.fork(`replica ${address}`),

@@ -247,6 +247,25 @@ describe('a commit that fails', () => {
     expect(await total(replica, 'a')).toBe(8n)
   })
 
+  it('and a store that does not open again keep nobody waiting, and the instance can be closed', async () => {
+    let fail = false
+    const commitVia = async (apply: () => void): Promise<void> => {
+      apply()
+      if (fail) throw new CommitFailure('unknown', 'the disk did not confirm')
+    }
+    const reopening = (): void => {
+      throw new SelfsameError('storage-failed', 'the disk is gone')
+    }
+    const { replicas, settle } = await openGroup(['admin'], { commitVia, reopening })
+    const [replica] = replicas as [Replica]
+    fail = true
+    await expect(settle(replica.write({ operations: [add('a', 7n)] }))).rejects.toMatchObject({ code: 'outcome-unknown' })
+    const waiting = replica.write({ operations: [add('a', 1n)] })
+    waiting.catch(() => {})
+    await settle(replica.close())
+    await expect(waiting).rejects.toMatchObject({ code: 'unavailable' })
+  })
+
   it('for want of space leaves nothing behind and turns the instance read-only until there is some', async () => {
     let full = false
     const commitVia = async (apply: () => void): Promise<void> => {
