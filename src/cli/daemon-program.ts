@@ -25,7 +25,6 @@ export interface Ready {
 /** A daemon that this process looks after. */
 export interface AttendedDaemon {
   readonly ready: Ready
-  stop(signal: NodeJS.Signals): void
   /** Resolves when it ended well; rejects with why it did not. */
   ended(): Promise<void>
 }
@@ -42,14 +41,19 @@ export async function runProgram(program: string, args: readonly string[], input
   return ready
 }
 
-/** Starts a daemon whose log goes on to `log`, and waits until it is ready. */
-export async function startAttended(program: string, home: string, log: (line: string) => void): Promise<AttendedDaemon> {
+/** Starts a daemon whose log goes on to `log`, and waits until it is ready. `started` is given at once what stops it. */
+export async function startAttended(
+  program: string,
+  home: string,
+  log: (line: string) => void,
+  started: (stop: (signal: NodeJS.Signals) => void) => void,
+): Promise<AttendedDaemon> {
   const child = spawn(process.execPath, [program, 'run', '--home', home], { stdio: ['ignore', 'pipe', 'pipe'] })
+  started((signal) => void child.kill(signal))
   const lastWords = listen(child.stderr, log)
   const ready = await readyLine(child, () => lastWords)
   return {
     ready,
-    stop: (signal) => void child.kill(signal),
     ended: () => endOf(child, () => lastWords),
   }
 }

@@ -110,12 +110,16 @@ async function upDetached({ daemonProgram, output }: Context<unknown>, home: str
 }
 
 async function upAttended({ daemonProgram, output, streams }: Context<unknown>, home: string): Promise<void> {
-  const daemon = await startAttended(daemonProgram, home, (line) => streams.stderr.write(`${line}\n`))
+  let stop = (_signal: NodeJS.Signals): void => {}
   // A terminal interrupts both processes by itself, and the daemon then stops; only the other signals have to be passed on.
   const ignore = (): void => {}
-  const pass = (): void => daemon.stop('SIGTERM')
+  const pass = (): void => stop('SIGTERM')
   process.on('SIGINT', ignore).on('SIGTERM', pass)
   try {
+    const log = (line: string): void => void streams.stderr.write(`${line}\n`)
+    const daemon = await startAttended(daemonProgram, home, log, (stopDaemon) => {
+      stop = stopDaemon
+    })
     await output.answer(daemon.ready, upText(daemon.ready))
     await daemon.ended()
   } finally {

@@ -338,7 +338,8 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
       async stop() {
         const { life } = node
         if (life === null) return
-        const ends = endsOf(node)
+        // Also those that are dead and whose death this side was still to notice.
+        const ends = [...node.endsById.values()]
         await Promise.resolve()
         for (const end of ends) {
           breakLink(end, '', 0, 'the peer closed the connection', latencyMs())

@@ -123,7 +123,10 @@ test('an original and its copy that run at once are noticed within seconds, and 
 
   // Nothing is lost meanwhile: what either writes reaches the others, and each other once only one of them runs.
   await Promise.all([write(original, 'original, beside its copy'), write(copy, 'copy, beside its original')])
-  await until('the third has what both wrote', async () => (await textsOf(laptop, 'memory')).length === written.length)
+  await until('the third has what both wrote', async () => {
+    const counted = await laptop.agent.counter('karma').get('post-17')
+    return (await textsOf(laptop, 'memory')).length === written.length && counted === BigInt(written.length)
+  })
   await copy.stop()
   await agreed(laptop, server, original)
   expect((await textsOf(original, 'memory')).toSorted()).toEqual(written.toSorted())
