@@ -8,6 +8,16 @@ import type { ErrorCode } from '../core/index.ts'
 import { paths } from './paths.ts'
 import type { Path, RouteId } from './paths.ts'
 import * as shapes from './schemas.ts'
+import type { Right } from './scope.ts'
+
+/**
+ * What a request needs of its token.
+ * - `read`, `append`, `write`: that right to the document that the path names (`/v1/text/:name...`, or by `:kind` and `:name`).
+ * - `each`: the right that each operation in the body takes.
+ * - `nothing`: any token will do. The answer shows what the token may read and no more, so a route that lists documents has to be narrowed in `gate.ts`.
+ * - `everything`: a token for everything. Whatever is about the agent, its members, this machine or more than documents.
+ */
+export type Need = Right | 'each' | 'nothing' | 'everything'
 
 /** A schema per media type. */
 export type Content = Readonly<Record<string, TSchema>>
@@ -27,6 +37,8 @@ export interface Route extends Path {
   readonly status: number
   /** Codes that this route can answer besides `errorsEverywhere`. */
   readonly errors: readonly ErrorCode[]
+  /** What a token has to allow; `gate.ts` holds requests to it. Where no other value fits, it is `everything`. */
+  readonly needs: Need
   /** It changes documents: `Idempotency-Key` names the request, 202 tells that fewer instances than asked hold it so far. */
   readonly writes?: boolean
 }
@@ -44,6 +56,8 @@ export const mediaTypes = {
 /** Codes that any request can be answered with. */
 export const errorsEverywhere = [
   'invalid-request',
+  'unauthorized',
+  'forbidden',
   'not-found',
   'method-not-allowed',
   'too-many-requests',
@@ -60,7 +74,6 @@ const writeErrors = [
   'operation-mismatch',
   'outcome-unknown',
   'read-only',
-  'forbidden',
 ] as const satisfies readonly ErrorCode[]
 
 const query = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) =>
@@ -106,6 +119,7 @@ const writing = { params: nameParams, query: writeQuery, response: shapes.receip
 export const routes = {
   'operations.write': {
     ...paths['operations.write'],
+    needs: 'each',
     summary: 'Applies several operations atomically',
     query: writeQuery,
     body: json(Type.Object({ operations: shapes.operations }, { additionalProperties: false })),
@@ -116,6 +130,7 @@ export const routes = {
   },
   'log.append': {
     ...paths['log.append'],
+    needs: 'append',
     ...writing,
     summary: 'Appends one entry, or a stream of entries of any length, one per line',
     body: { ...json(shapes.entryInput), 'application/x-ndjson': shapes.entryInput },
@@ -123,6 +138,7 @@ export const routes = {
   },
   'log.read': {
     ...paths['log.read'],
+    needs: 'read',
     summary: 'Reads entries in order of time, by the page or, as application/x-ndjson, all that match',
     params: nameParams,
     query: query({
@@ -149,6 +165,7 @@ export const routes = {
   },
   'counter.read': {
     ...paths['counter.read'],
+    needs: 'read',
     summary: 'Reads all counters of a document',
     params: nameParams,
     response: shapes.counterValue,
@@ -157,6 +174,7 @@ export const routes = {
   },
   'counter.add': {
     ...paths['counter.add'],
+    needs: 'write',
     ...writing,
     summary: 'Adds to a counter',
     body: json(shapes.bodyOf('counter.add')),
@@ -164,31 +182,47 @@ export const routes = {
   },
   'set.read': {
     ...paths['set.read'],
+    needs: 'read',
     summary: 'Reads the members of a set',
     params: nameParams,
     response: shapes.setValue,
     status: 200,
     errors: readErrors,
   },
-  'set.add': { ...paths['set.add'], ...writing, summary: 'Adds a member to a set', body: json(shapes.bodyOf('set.add')) },
-  'set.remove': { ...paths['set.remove'], ...writing, summary: 'Removes a member from a set', body: json(shapes.bodyOf('set.remove')) },
+  'set.add': { ...paths['set.add'], needs: 'write', ...writing, summary: 'Adds a member to a set', body: json(shapes.bodyOf('set.add')) },
+  'set.remove': {
+    ...paths['set.remove'],
+    needs: 'write',
+    ...writing,
+    summary: 'Removes a member from a set',
+    body: json(shapes.bodyOf('set.remove')),
+  },
   'register.read': {
     ...paths['register.read'],
+    needs: 'read',
     summary: 'Reads all registers of a document, with siblings',
     params: nameParams,
     response: shapes.registerValue,
     status: 200,
     errors: readErrors,
   },
-  'register.set': { ...paths['register.set'], ...writing, summary: 'Sets a register', body: json(shapes.bodyOf('register.set')) },
+  'register.set': {
+    ...paths['register.set'],
+    needs: 'write',
+    ...writing,
+    summary: 'Sets a register',
+    body: json(shapes.bodyOf('register.set')),
+  },
   'register.delete': {
     ...paths['register.delete'],
+    needs: 'write',
     ...writing,
     summary: 'Deletes a register',
     body: json(shapes.bodyOf('register.delete')),
   },
   'text.read': {
     ...paths['text.read'],
+    needs: 'read',
     summary: 'Reads a text; its version is also the ETag',
     params: nameParams,
     response: shapes.textValue,
@@ -198,6 +232,7 @@ export const routes = {
   },
   'text.put': {
     ...paths['text.put'],
+    needs: 'write',
     ...writing,
     summary: 'Writes a whole text; merged with what was written since its base (of a raw text: If-Match)',
     body: { ...json(shapes.bodyOf('text.put')), 'text/plain': shapes.operationFields['text.put'].text },
@@ -205,6 +240,7 @@ export const routes = {
   },
   'json.read': {
     ...paths['json.read'],
+    needs: 'read',
     summary: 'Reads a json document',
     params: nameParams,
     response: shapes.jsonValue,
@@ -213,6 +249,7 @@ export const routes = {
   },
   'json.edit': {
     ...paths['json.edit'],
+    needs: 'write',
     ...writing,
     summary: 'Edits a json document by JSON Merge Patch (RFC 7396) or JSON Patch (RFC 6902)',
     body: {
@@ -223,6 +260,7 @@ export const routes = {
   },
   'documents.list': {
     ...paths['documents.list'],
+    needs: 'nothing',
     summary: 'Lists documents, sorted by kind and name',
     query: query({ kind: Type.Optional(shapes.documentKind), prefix: Type.Optional(Type.String()) }),
     response: Type.Object({ documents: Type.Immutable(Type.Array(shapes.documentSummary)) }, { additionalProperties: false }),
@@ -231,6 +269,7 @@ export const routes = {
   },
   'digests.list': {
     ...paths['digests.list'],
+    needs: 'nothing',
     summary: 'Digests of all documents: equal version keys must show equal digests on every instance',
     response: Type.Object({ digests: Type.Immutable(Type.Array(shapes.documentDigest)) }, { additionalProperties: false }),
     status: 200,
@@ -238,6 +277,7 @@ export const routes = {
   },
   'digests.read': {
     ...paths['digests.read'],
+    needs: 'read',
     summary: 'Digest of one document',
     params: Type.Object({ kind: shapes.documentKind, name: shapes.documentName }),
     response: shapes.documentDigest,
@@ -246,6 +286,7 @@ export const routes = {
   },
   'changes.read': {
     ...paths['changes.read'],
+    needs: 'nothing',
     summary: 'Changes after a cursor, by the page',
     query: query({ pattern: patterns, cursor, limit: Type.Optional(limitOf(shapes.pageChangesMax)) }),
     response: shapes.changePage,
@@ -254,6 +295,7 @@ export const routes = {
   },
   'changes.watch': {
     ...paths['changes.watch'],
+    needs: 'nothing',
     summary: 'Changes as they happen, as server-sent events that resume by cursor without a gap',
     query: query({ pattern: patterns, cursor }),
     alternatives: { 'text/event-stream': shapes.change },
@@ -262,6 +304,7 @@ export const routes = {
   },
   'presence.read': {
     ...paths['presence.read'],
+    needs: 'everything',
     summary: 'What each instance says it is doing now; never stored',
     response: Type.Object({ presence: Type.Immutable(Type.Array(shapes.presence)) }, { additionalProperties: false }),
     status: 200,
@@ -269,14 +312,16 @@ export const routes = {
   },
   'presence.set': {
     ...paths['presence.set'],
+    needs: 'everything',
     summary: 'Says what this instance is doing',
     body: json(Type.Object({ state: shapes.presence.properties.state }, { additionalProperties: false })),
     status: 204,
     errors: bodyErrors,
   },
-  'presence.clear': { ...paths['presence.clear'], summary: 'Says nothing any more', status: 204, errors: [] },
+  'presence.clear': { ...paths['presence.clear'], needs: 'everything', summary: 'Says nothing any more', status: 204, errors: [] },
   'network.pause': {
     ...paths['network.pause'],
+    needs: 'everything',
     summary: 'Works offline on purpose',
     response: shapes.networkState,
     status: 200,
@@ -284,6 +329,7 @@ export const routes = {
   },
   'network.resume': {
     ...paths['network.resume'],
+    needs: 'everything',
     summary: 'Goes online again',
     response: shapes.networkState,
     status: 200,
@@ -291,6 +337,7 @@ export const routes = {
   },
   'members.list': {
     ...paths['members.list'],
+    needs: 'everything',
     summary: 'Lists the instances admitted to the agent',
     response: Type.Object({ members: Type.Immutable(Type.Array(shapes.member)) }, { additionalProperties: false }),
     status: 200,
@@ -298,28 +345,38 @@ export const routes = {
   },
   'invites.create': {
     ...paths['invites.create'],
+    needs: 'everything',
     summary: 'Makes a ticket with which another instance can join',
     body: json(shapes.inviteInput),
     response: shapes.invitation,
     status: 201,
-    errors: [...bodyErrors, 'forbidden', 'read-only', 'outcome-unknown'],
+    errors: [...bodyErrors, 'read-only', 'outcome-unknown'],
   },
   'status.read': {
     ...paths['status.read'],
+    needs: 'everything',
     summary: 'Everything about this daemon at a glance',
     response: shapes.status,
     status: 200,
     errors: [],
   },
-  'health.read': { ...paths['health.read'], summary: 'Whether anything needs attention', response: shapes.health, status: 200, errors: [] },
+  'health.read': {
+    ...paths['health.read'],
+    needs: 'nothing',
+    summary: 'Whether anything needs attention',
+    response: shapes.health,
+    status: 200,
+    errors: [],
+  },
   'openapi.read': {
     ...paths['openapi.read'],
+    needs: 'nothing',
     summary: 'This contract, as an OpenAPI 3.1 document',
     response: Type.Object({}),
     status: 200,
     errors: [],
   },
-  'daemon.shutdown': { ...paths['daemon.shutdown'], summary: 'Stops the daemon', status: 202, errors: [] },
+  'daemon.shutdown': { ...paths['daemon.shutdown'], needs: 'everything', summary: 'Stops the daemon', status: 202, errors: [] },
 } as const satisfies Record<RouteId, Route>
 
 type Routes = typeof routes

@@ -10,7 +10,6 @@ const codes = Object.keys(errorTable) as ErrorCode[]
 /** Codes that no route answers: what a command meets before it reaches a daemon, or a daemon before it serves. */
 const beforeTheApi: readonly ErrorCode[] = [
   'invalid-configuration',
-  'unauthorized',
   'daemon-not-running',
   'daemon-running',
   'home-missing',
