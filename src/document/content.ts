@@ -4,7 +4,7 @@
  */
 import type { Doc, Transaction } from 'yjs'
 import { SelfsameError } from '../core/index.ts'
-import type { DocumentValue, Edit, EditContext, Json, LiveKind } from './document.ts'
+import type { DocumentValue, Edit, EditContext, Json, LiveKind, Part } from './document.ts'
 
 /** The content of one live document. */
 export interface Content {
@@ -15,6 +15,7 @@ export interface Content {
   absorb(transaction: Transaction): readonly string[]
   /** Of one key where one is given and the kind has keys. */
   value(key?: string): DocumentValue
+  parts(): readonly Part[]
   /** The value as plain JSON, for the digest: equal for equal content. */
   readable(): Json
 }

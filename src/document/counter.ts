@@ -3,6 +3,7 @@
  * the sum over the feeds. So copies of a home, which write under feeds of their own, never fold one run's counts into another's.
  */
 import { SelfsameError } from '../core/index.ts'
+import { byWriter, cellParts } from './blame.ts'
 import { checkCellKey, openCells } from './cells.ts'
 import type { Cell, CellChange, CellFormat } from './cells.ts'
 import { wrongEdit } from './content.ts'
@@ -73,6 +74,12 @@ export const openCounter: OpenContent = (doc): Content => {
     materialise: (transaction, update) => cells.materialise(transaction, update),
     absorb: (transaction) => cells.absorb(transaction),
     value: (key) => ({ kind: 'counter', totals: new Map(cells.keys(key).map((each) => [each, sumOf(each)])) }),
+    parts: () =>
+      cellParts(
+        cells,
+        (key) => [...totalsOf(key).values()].sort(byWriter),
+        (total) => total,
+      ),
     readable: () => cells.keys().map((key) => [key, sumOf(key).toString()]),
   }
 }

@@ -56,6 +56,18 @@ export type DocumentValue =
   | { readonly kind: 'text'; readonly text: string; readonly version: string }
   | { readonly kind: 'json'; readonly value: Json }
 
+/** A part of what a document says, and the struct that brought it: `clock` of the Yjs client of a feed. */
+export interface Part {
+  /** Of a text: a stretch of it. Each of its UTF-16 units has a clock of its own, from `clock` on. */
+  readonly text?: string
+  /** Of cells: the key, or the member. Of json: a JSON Pointer (RFC 6901). */
+  readonly key?: string
+  /** Of a counter: what that feed alone has added up. Of a register or json: the value. */
+  readonly value?: Json | bigint
+  readonly client: number
+  readonly clock: number
+}
+
 export interface LiveDocument {
   readonly kind: LiveKind
   /**
@@ -70,6 +82,8 @@ export interface LiveDocument {
   apply(update: Uint8Array): readonly string[]
   /** With `key`: only what stands under it, for the kinds that have keys (of a set, the member itself). */
   value(key?: string): DocumentValue
+  /** All that the document says, part by part: texts and lists in their order, else sorted by key. What was deleted has no part. */
+  parts(): readonly Part[]
   /** The whole state as one Yjs update, V1: for snapshots. */
   state(): Uint8Array
   /** Hash of the normal form and the readable value, hexadecimal, after the digest algorithm's id and a colon. */

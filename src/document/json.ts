@@ -4,6 +4,7 @@
  */
 import * as Y from 'yjs'
 import { assert, jsonDepthMax, SelfsameError } from '../core/index.ts'
+import { jsonParts } from './blame.ts'
 import { wrongEdit } from './content.ts'
 import type { Content, OpenContent } from './content.ts'
 import type { Edit, Json } from './document.ts'
@@ -50,6 +51,7 @@ export const openJson: OpenContent = (doc): Content => {
       return []
     },
     value: () => ({ kind: 'json', value: sortKeys(value) }),
+    parts: () => jsonParts(root),
     readable: () => value,
   }
 }

@@ -97,6 +97,7 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
     },
 
     value: (key) => content.value(key),
+    parts: () => content.parts(),
     state: () => Y.encodeStateAsUpdate(doc),
     digest: () => digestOf(kind, normalForm(kind, Y.encodeStateAsUpdate(doc)), content.readable()),
     clock: (client) => Y.getState(doc.store, client),

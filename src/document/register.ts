@@ -4,8 +4,9 @@
  */
 import { bytesToId, cellValueBytesMax, idToBytes, isBytes, jsonDepthMax, SelfsameError, stampBytes } from '../core/index.ts'
 import type { Stamp } from '../core/index.ts'
+import { cellParts } from './blame.ts'
 import { checkCellKey, openCells } from './cells.ts'
-import type { CellChange, CellFormat } from './cells.ts'
+import type { Cell, CellChange, CellFormat } from './cells.ts'
 import { wrongEdit } from './content.ts'
 import type { Content, OpenContent } from './content.ts'
 import type { Json, RegisterCell } from './document.ts'
@@ -42,11 +43,18 @@ export const openRegister: OpenContent = (doc): Content => {
   const cells = openCells(doc, registerCell)
 
   /** The winner, then its siblings. */
-  function ranked(key: string): readonly RegisterCell[] {
+  function rankedCells(key: string): readonly Cell<RegisterValue>[] {
     return cells
       .of(key)
       .toSorted((a, b) => compare(b.value.stamp, a.value.stamp) || b.item.id.client - a.item.id.client || b.item.id.clock - a.item.id.clock)
-      .map(({ item, value }) => ({ value: JSON.parse(value.json) as Json, stamp: value.stamp, client: item.id.client }))
+  }
+
+  function ranked(key: string): readonly RegisterCell[] {
+    return rankedCells(key).map(({ item, value }) => ({
+      value: JSON.parse(value.json) as Json,
+      stamp: value.stamp,
+      client: item.id.client,
+    }))
   }
 
   return {
@@ -69,6 +77,7 @@ export const openRegister: OpenContent = (doc): Content => {
     materialise: (transaction, update) => cells.materialise(transaction, update),
     absorb: (transaction) => cells.absorb(transaction),
     value: (key) => ({ kind: 'register', cells: new Map(cells.keys(key).map((each) => [each, ranked(each)])) }),
+    parts: () => cellParts(cells, rankedCells, ({ json }) => JSON.parse(json) as Json),
     readable: () => cells.keys().map((key) => [key, ranked(key).map(({ value, stamp, client }) => [value, stamp, client])]),
   }
 }

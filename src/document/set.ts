@@ -1,4 +1,5 @@
 /** Sets: observed-remove, add wins. Adding a present member is a write, so that it survives a removal that did not see it. */
+import { byWriter, cellParts } from './blame.ts'
 import { checkCellKey, openCells } from './cells.ts'
 import type { CellChange, CellFormat } from './cells.ts'
 import { wrongEdit } from './content.ts'
@@ -31,6 +32,7 @@ export const openSet: OpenContent = (doc): Content => {
     materialise: (transaction, update) => cells.materialise(transaction, update),
     absorb: (transaction) => cells.absorb(transaction),
     value: (key) => ({ kind: 'set', members: cells.keys(key) }),
+    parts: () => cellParts(cells, (key) => cells.of(key).toSorted(byWriter)),
     readable: () => cells.keys(),
   }
 }

@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto'
 import * as Y from 'yjs'
 import { SelfsameError, textLengthMax } from '../core/index.ts'
+import { textParts } from './blame.ts'
 import { wrongEdit } from './content.ts'
 import type { Content, OpenContent } from './content.ts'
 import { diffText, mergeText } from './text-merge.ts'
@@ -58,6 +59,7 @@ export const openText: OpenContent = (doc): Content => {
       return []
     },
     value: () => ({ kind: 'text', text, version: textVersionOf(text) }),
+    parts: () => textParts(root),
     readable: () => text,
   }
 }
