@@ -1,13 +1,17 @@
 /**
  * Deterministic CBOR (RFC 8949, section 4.2): the one encoding of everything that is hashed, signed, stored or sent.
- * Decoding is strict: shortest integers only, no indefinite lengths, no tags, no NaN or infinity, nothing left over.
+ * What is accepted has exactly one encoding, the one that `encode` makes: shortest lengths and integers, well-formed UTF-8;
+ * no maps, tags, floats or indefinite lengths, nothing left over. The decoder is our own, since general ones accept more.
  */
-import { decode as decodeCbor, encode as encodeCbor } from 'cborg'
+import { encode as encodeCbor } from 'cborg'
 import { ok, refuse } from './errors.ts'
 import type { Result } from './errors.ts'
 
-/** What the formats of this project are built from. Structures are arrays; there are no maps on the wire. */
+/** What the formats of this project are built from; numbers are whole. Structures are arrays; there are no maps on the wire. */
 export type Encodable = null | boolean | number | bigint | string | Uint8Array | readonly Encodable[]
+
+/** Arrays within arrays. The formats use five; more would let a recursive walk of a decoded value go deeper. */
+const depthMax = 16
 
 export function encode(value: Encodable): Uint8Array {
   // cborg gives a Buffer or a plain array as it comes; a Buffer is neither equal to the other nor taken by Yjs.
@@ -15,15 +19,132 @@ export function encode(value: Encodable): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** Decodes untrusted bytes; the caller then checks the shape with the functions below. */
-export function decode(bytes: Uint8Array): Result<unknown> {
+/**
+ * Decodes untrusted bytes; the caller then checks the shape with the functions below. One byte can stand for an item of some
+ * 40 bytes in memory: `itemsMax` bounds these where an input can be large.
+ */
+export function decode(bytes: Uint8Array, itemsMax: number = Number.POSITIVE_INFINITY): Result<unknown> {
   try {
-    return ok(
-      decodeCbor(bytes, { strict: true, allowIndefinite: false, allowUndefined: false, allowInfinity: false, allowNaN: false }) as unknown,
-    )
+    return ok(new Reader(bytes, itemsMax).whole())
   } catch (error) {
-    return refuse(`not deterministic CBOR: ${error instanceof Error ? error.message : String(error)}`)
+    if (error instanceof Malformed) return refuse(`not deterministic CBOR: ${error.message}`)
+    throw error
   }
+}
+
+/** Thrown and caught in this file alone. */
+class Malformed extends Error {}
+
+/** The major types (RFC 8949, section 3.1) that the formats use, and the three simple values. */
+const major = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, simple: 7 } as const
+const simple = { false: 20, true: 21, null: 22 } as const
+/** A byte order mark is a character like any other: dropping it would give two texts one value. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+class Reader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #offset = 0
+  #itemsLeft: number
+
+  constructor(bytes: Uint8Array, itemsMax: number) {
+    // Of a Buffer, `slice` would be a view and keep the whole message in memory.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#itemsLeft = itemsMax
+  }
+
+  whole(): unknown {
+    const value = this.#item(0)
+    if (this.#offset < this.#bytes.length) throw new Malformed('something is left over')
+    return value
+  }
+
+  /** The next item, which lies in `depth` arrays. */
+  #item(depth: number): unknown {
+    if (this.#itemsLeft-- <= 0) throw new Malformed('too many items')
+    const first = this.#bytes[this.#skip(1)] as number
+    const info = first & 31
+    switch (first >> 5) {
+      case major.uint:
+        return this.#argument(info)
+      case major.negative:
+        return negative(this.#argument(info))
+      case major.bytes: {
+        const length = this.#length(info)
+        return this.#bytes.slice(this.#skip(length), this.#offset)
+      }
+      case major.text:
+        return this.#text(this.#length(info))
+      case major.array:
+        return this.#array(this.#length(info), depth)
+      case major.simple:
+        if (info === simple.null) return null
+        if (info === simple.true || info === simple.false) return info === simple.true
+        throw new Malformed('a float, or a simple value that is not used')
+      default:
+        throw new Malformed('a map or a tag')
+    }
+  }
+
+  #array(count: number, depth: number): readonly unknown[] {
+    if (depth === depthMax) throw new Malformed('nested too deeply')
+    const items: unknown[] = []
+    for (let left = count; left > 0; left--) items.push(this.#item(depth + 1))
+    return items
+  }
+
+  #text(length: number): string {
+    const bytes = this.#bytes.subarray(this.#skip(length), this.#offset)
+    try {
+      return utf8.decode(bytes)
+    } catch {
+      throw new Malformed('text that is not UTF-8')
+    }
+  }
+
+  /** Passes over so many bytes, which have to be there; returns the offset of the first. */
+  #skip(length: number): number {
+    const offset = this.#offset
+    if (length > this.#bytes.length - offset) throw new Malformed('cut off')
+    this.#offset = offset + length
+    return offset
+  }
+
+  /** Of bytes, text or an array. It never promises more than is left, each item being a byte at least. */
+  #length(info: number): number {
+    const length = this.#argument(info)
+    if (length > this.#bytes.length - this.#offset) throw new Malformed('cut off')
+    return Number(length)
+  }
+
+  #argument(info: number): number | bigint {
+    if (info < 24) return info
+    switch (info) {
+      case 24:
+        return atLeast(24, this.#view.getUint8(this.#skip(1)))
+      case 25:
+        return atLeast(2 ** 8, this.#view.getUint16(this.#skip(2)))
+      case 26:
+        return atLeast(2 ** 16, this.#view.getUint32(this.#skip(4)))
+      case 27: {
+        const value = atLeast(2 ** 32, this.#view.getBigUint64(this.#skip(8)))
+        return value > Number.MAX_SAFE_INTEGER ? value : Number(value)
+      }
+      default:
+        throw new Malformed('an indefinite length')
+    }
+  }
+}
+
+/** `value`, which must be too great for the next shorter form. */
+function atLeast<Value extends number | bigint>(least: number, value: Value): Value {
+  if (value < least) throw new Malformed('a number in more bytes than it needs')
+  return value
+}
+
+function negative(argument: number | bigint): number | bigint {
+  return typeof argument === 'number' && argument < Number.MAX_SAFE_INTEGER ? -1 - argument : -1n - BigInt(argument)
 }
 
 /** `value` as an array of exactly `length` items, else undefined. */

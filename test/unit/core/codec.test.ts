@@ -9,7 +9,8 @@ const encodable: fc.Arbitrary<Encodable> = fc.letrec<{ value: Encodable }>((tie)
     fc.constant(null),
     fc.boolean(),
     fc.integer(),
-    fc.string(),
+    fc.bigInt({ min: -(2n ** 64n), max: 2n ** 64n - 1n }).map((value) => (Number.isSafeInteger(Number(value)) ? Number(value) : value)),
+    fc.string({ unit: 'binary' }),
     fc.uint8Array({ maxLength: 20 }),
     fc.array(tie('value'), { maxLength: 5 }),
   ),
@@ -35,10 +36,40 @@ describe('deterministic CBOR', () => {
     ['a cut off text', '6361'],
     ['nothing', ''],
     ['not a number', 'f97e00'],
+    ['a fraction', 'f93e00'],
+    ['a whole number as a float', 'f93c00'],
+    ['a simple value that is not used', 'e0'],
     ['a tag', 'c000'],
+    ['a map', 'a0'],
+    ['a map that would pass for text', 'a168746f537472696e6701'],
+    ['text that is not UTF-8', '61ff'],
+    ['half a surrogate pair', '63eda080'],
+    ['an array that promises more than there is', '9affffffff00'],
+    ['bytes that promise more than there is', '5bffffffffffffffff00'],
     ['arrays without end', '81'.repeat(100_000)],
   ])('refuses %s without throwing', (_what, hex) => {
     expect(decode(Buffer.from(hex, 'hex')).ok).toBe(false)
+  })
+
+  it('keeps a byte order mark, which is a character like any other', () => {
+    const text = '\ufeffa text that is longer than any short way to read it'
+    expect(decode(encode(text))).toEqual({ ok: true, value: text })
+  })
+
+  it('refuses more items than its caller allows for', () => {
+    const bytes = encode([1, [2, 3]])
+    expect(decode(bytes, 5)).toEqual({ ok: true, value: [1, [2, 3]] })
+    expect(decode(bytes, 4).ok).toBe(false)
+  })
+
+  it('has one encoding for whatever it reads', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 12 }), (raw) => {
+        const decoded = decode(raw)
+        if (decoded.ok) expect(encode(decoded.value as Encodable)).toEqual(raw)
+      }),
+      { numRuns: 20_000 },
+    )
   })
 
   it('refuses or reads any bytes at all without throwing', () => {
