@@ -40,6 +40,7 @@ export const errorTable = {
   'network-failed': { status: 502, exit: 69, retry: true, title: 'The network did not do what was asked' },
   'ticket-invalid': { status: 400, exit: 65, retry: false, title: 'The ticket is not valid' },
   'join-refused': { status: 403, exit: 77, retry: false, title: 'The other instance refused the ticket' },
+  'key-refused': { status: 403, exit: 77, retry: false, title: 'The key file was not accepted' },
 } as const satisfies Record<string, ErrorRow>
 
 interface ErrorRow {
