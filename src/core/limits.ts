@@ -39,7 +39,7 @@ export const textLengthMax = 512 << 10
 export const gossipBytesMax = 224 << 10
 /** Bytes of one frame on a control or bulk stream after decompression. */
 export const frameBytesMax = 8 << 20
-/** Bytes of one membership record. */
-export const recordBytesMax = 4 << 10
+/** Bytes of one membership record: 64 parents take 2 KiB, a cut of 48 places 3 KiB. */
+export const recordBytesMax = 8 << 10
 /** UTF-16 units of an agent's or instance's name. */
 export const memberNameLengthMax = 64

@@ -29,6 +29,8 @@ export const joinRefusals = {
   'unknown-invite': 'the other instance does not know this ticket (any more): ask for a new one',
   'expired': 'the ticket has expired: ask for a new one',
   'used-up': 'the ticket has been used already: ask for a new one',
+  'former':
+    'this instance lost its place in the agent: an admin can give it a role again, or it joins with a new key (selfsame join TICKET --new-instance)',
 } as const
 export type JoinRefusal = keyof typeof joinRefusals
 
@@ -107,8 +109,10 @@ export function judgeJoinRequest(bytes: Uint8Array, context: JoinContext): JoinV
   const { agent, claim } = request
   if (agent !== table.agent) return refused('other-agent')
   if (claim.key !== from) return refused('other-key')
-  if (claim.invite === null || !isClaimTo(agent, claim)) return refused('bad-proof')
-  if (table.member(instanceIdOf(claim.key)) !== undefined) return { type: 'member' }
+  const instance = instanceIdOf(claim.key)
+  if (claim.invite === null || !isClaimTo(agent, instance, claim)) return refused('bad-proof')
+  if (table.member(instance) !== undefined) return { type: 'member' }
+  if (table.former.some((former) => former.instance === instance)) return refused('former')
   if (table.member(issuer.instance)?.role !== 'admin') return refused('not-admin')
   const invite = invites.get(claim.invite.key)
   if (invite === undefined) return refused('unknown-invite')
@@ -123,7 +127,7 @@ export function judgeJoinRequest(bytes: Uint8Array, context: JoinContext): JoinV
       claim,
       name: invite.name ?? request.name,
       role: invite.role,
-      number: table.nextAdmissionNumber(issuer.instance),
+      number: table.nextNumber(issuer.instance),
     },
     issuer.key,
   )

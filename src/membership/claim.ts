@@ -1,5 +1,5 @@
 /**
- * What a joiner signs: that its device key wants to belong to an agent, and that it holds an invite to it. The claim
+ * What a new key signs: that it wants to be an instance's, and that it holds an invite to the agent. The claim of a joiner
  * travels in the join request and then, unchanged, inside the admission, so that anyone can check both offline.
  */
 import { asTuple, bytesToId, encode, hashToId, idBytes, idToBytes, isBytes, signatureBytes, verifySignature } from '../core/index.ts'
@@ -9,25 +9,33 @@ const consentDomain = 'selfsame/consent/1'
 const inviteDomain = 'selfsame/invite-proof/1'
 
 export interface Claim {
-  /** The joiner's device key. */
+  /** The new device key. */
   readonly key: PublicKey
-  /** The device key's signature: nobody is admitted without wanting it. 64 bytes. */
+  /** That key's signature: nobody is admitted without wanting it. 64 bytes. */
   readonly consent: Uint8Array
   /** The invite that the joiner holds, proven by the invite key's signature (64 bytes); null where none was needed. */
   readonly invite: { readonly key: PublicKey; readonly proof: Uint8Array } | null
 }
 
 /**
- * The id of the instance whose first device key this is. Deriving it means that no two keys can ever claim one instance
- * and no key two instances, in any order of arrival; the id stays when the key is later replaced.
+ * The id of the instance that was admitted with this first device key. Deriving it means that no two keys can ever claim one
+ * instance, in any order of arrival; the id stays when the key is later replaced.
  */
 export function instanceIdOf(firstKey: PublicKey): InstanceId {
   return hashToId('selfsame/instance/1', idToBytes(firstKey)).slice(0, idBytes.instance * 2) as InstanceId
 }
 
-/** Makes and signs a claim of `deviceKey` to `agent`, with the key of an invite where there is one. */
-export function signClaim(agent: AgentId, deviceKey: SigningKey, inviteKey: SigningKey | null): Claim {
-  const message = claimMessage(agent, deviceKey.publicKey)
+/** The id of the instance that `parent` made of a copy of its home, with this first device key. */
+export function cloneIdOf(parent: InstanceId, firstKey: PublicKey): InstanceId {
+  return hashToId('selfsame/clone/1', idToBytes(parent), idToBytes(firstKey)).slice(0, idBytes.instance * 2) as InstanceId
+}
+
+/**
+ * Makes and signs the claim of `deviceKey` to be a key of `instance`, with the key of an invite where there is one. A joiner's
+ * instance is `instanceIdOf` its key, a clone's `cloneIdOf` its parent and its key, a rotation's the instance that rotates.
+ */
+export function signClaim(agent: AgentId, deviceKey: SigningKey, inviteKey: SigningKey | null, instance?: InstanceId): Claim {
+  const message = claimMessage(agent, instance ?? instanceIdOf(deviceKey.publicKey), deviceKey.publicKey)
   return {
     key: deviceKey.publicKey,
     consent: deviceKey.sign(consentDomain, message),
@@ -35,9 +43,9 @@ export function signClaim(agent: AgentId, deviceKey: SigningKey, inviteKey: Sign
   }
 }
 
-/** Whether both signatures of the claim hold for `agent`. */
-export function isClaimTo(agent: AgentId, claim: Claim): boolean {
-  const message = claimMessage(agent, claim.key)
+/** Whether all signatures of the claim hold for `instance` of `agent`. */
+export function isClaimTo(agent: AgentId, instance: InstanceId, claim: Claim): boolean {
+  const message = claimMessage(agent, instance, claim.key)
   if (!verifySignature(claim.key, consentDomain, message, claim.consent)) return false
   return claim.invite === null || verifySignature(claim.invite.key, inviteDomain, message, claim.invite.proof)
 }
@@ -58,6 +66,6 @@ export function claimFromWire(value: unknown): Claim | undefined {
   return { key: bytesToId(key), consent, invite: { key: bytesToId(invite[0]), proof: invite[1] } }
 }
 
-function claimMessage(agent: AgentId, key: PublicKey): Uint8Array {
-  return encode([idToBytes(agent), idToBytes(instanceIdOf(key)), idToBytes(key)])
+function claimMessage(agent: AgentId, instance: InstanceId, key: PublicKey): Uint8Array {
+  return encode([idToBytes(agent), idToBytes(instance), idToBytes(key)])
 }

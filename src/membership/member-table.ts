@@ -1,36 +1,48 @@
 /**
- * Who belongs to the agent: a pure function of the set of its records. Order of arrival, repetition and batching change nothing.
- *
- * A record is judged by its own past, the closure of its parents. An admission counts if the root key signed it, or an
- * instance that an admission in that past made an admin, with the key of that admission, and if its number is above
- * those of its author's admissions in that past. Everything else known is void. An instance admitted more than once
- * keeps the place that the first of them (least depth, then hash) gave it and has the strongest of their roles, so what counts
- * once always counts. Two keys cannot share an instance id, nor two instances a key (`instanceIdOf`).
+ * Who belongs to the agent: a pure function of the set of its records. Order of arrival, repetition and batching change
+ * nothing. Here records are found lawful or void, and the table is read; what a set of lawful records amounts to is
+ * `settlement.ts`, and the rules with their reasons are in `docs/MEMBERSHIP.md`.
  */
 import { headerRecordsMax, hashOf, idToBytes } from '../core/index.ts'
-import type { AgentId, InstanceId, PublicKey, RecordHash } from '../core/index.ts'
+import type { AgentId, FeedId, InstanceId, PublicKey, RecordHash } from '../core/index.ts'
 import { createRecordGraph, reaches } from './record-graph.ts'
 import type { RecordNode, Standing } from './record-graph.ts'
-import { roles } from './record.ts'
-import type { Admission, Genesis, MembershipRecord, Role } from './record.ts'
+import type { Genesis, MembershipRecord, Rename, Role, RoleRecord, Rotation } from './record.ts'
+import { createRecordIndex, indexRecord, levelOf, needOf, roleOf, settle } from './settlement.ts'
+import type { ActRecord, Entry, Settlement } from './settlement.ts'
 
-/** An instance that the rules accept. */
-export interface Member {
+/** What is known of an instance that has, or had, a place. */
+interface Known {
   readonly instance: InstanceId
-  readonly key: PublicKey
-  readonly role: Role
-  /** As admitted; two members can have the same. */
+  /** As last named; two can have the same. */
   readonly name: string
   /** The name, made unique in this table: whoever is not the most senior of that name gets `#` and the first digits of its instance id. */
   readonly label: string
   /** Null: the root key. */
   readonly admittedBy: InstanceId | null
-  /** The admission. */
+  /** The admission, or the clone record. */
   readonly record: RecordHash
   /** The invite that it joined with. */
   readonly invite: PublicKey | null
   /** When it was admitted, milliseconds since the Unix epoch by its admitter's clock. */
   readonly time: number
+}
+
+/** An instance that the rules accept. */
+export interface Member extends Known {
+  readonly role: Role
+  /** The key that it brought in last. */
+  readonly key: PublicKey
+  /** The keys that it may use, sorted: one, unless it rotated its key twice at once. */
+  readonly keys: readonly PublicKey[]
+}
+
+/** An instance that lost its place. */
+export interface FormerMember extends Known {
+  /** `suspended`: nobody removed it; it fell with whoever admitted it, and an admin can give it a role again. */
+  readonly state: 'removed' | 'suspended'
+  /** Of the removal, where it was removed: by whom (null: the root key), why, and when by their clock. */
+  readonly removal: { readonly by: InstanceId | null; readonly reason: string; readonly time: number } | null
 }
 
 /** `unknown-records`: this cannot be told before a record arrives that is missing here, or at all by this version. Wait. */
@@ -41,22 +53,29 @@ export interface MemberTable {
   readonly agent: AgentId
   /** Null until it arrives; nothing counts before. */
   readonly genesis: Genesis | null
-  /** By seniority: an admitter before those it admitted, those by admission number. */
+  /** By seniority. */
   readonly members: readonly Member[]
+  /** Who lost its place, by seniority. */
+  readonly former: readonly FormerMember[]
   member(instance: InstanceId): Member | undefined
   memberByKey(key: PublicKey): Member | undefined
-  /** The instance at the root of a lineage, which operation ids are keyed by. */
+  /** The first instance of a line of clones, which operation ids are keyed by. */
   lineageOf(instance: InstanceId): InstanceId
   /**
    * Whether `instance` with `key` might write, as far as the records that an envelope names say: never by what else
    * is known here, so the answer, once it is yes or no, is the same everywhere and for ever.
    */
   mayWrite(instance: InstanceId, key: PublicKey, recordHeads: readonly RecordHash[]): WriteVerdict
+  /**
+   * What counts of the feeds of `instance` under `key`: null for all that it writes, else up to which sequence of each
+   * feed. Of the rest counts only what others built on.
+   */
+  writeLimit(instance: InstanceId, key: PublicKey): ReadonlyMap<FeedId, number> | null
   /** What a new record or envelope of this author (null: the root key) names: the heads, sorted, at most `headerRecordsMax`;
-   * where there are more, first those that hold the author's own admission. */
+   * where there are more, first those that hold what made the author what it is. */
   citedBy(author: InstanceId | null): readonly RecordHash[]
-  /** The number of the author's next admission. */
-  nextAdmissionNumber(author: InstanceId | null): number
+  /** The number of the author's next admission, clone or role record. */
+  nextNumber(author: InstanceId | null): number
   /** `waiting`: here, but a parent is missing. Undefined: not here. */
   standingOf(hash: RecordHash): Standing | 'waiting' | undefined
   /** What to keep and send on: all judged records that are not void, parents before children. */
@@ -74,7 +93,8 @@ export interface MemberSet extends MemberTable {
   add(records: Iterable<MembershipRecord>): readonly MembershipRecord[]
 }
 
-type Grant = RecordNode<Admission>
+/** Pasts whose settlement is kept: what envelopes and records name is nearly always one of the last few. */
+const pastsKeptMax = 64
 
 /** The table of a set of records. */
 export function memberTableOf(agent: AgentId, records: Iterable<MembershipRecord>): MemberTable {
@@ -85,9 +105,9 @@ export function memberTableOf(agent: AgentId, records: Iterable<MembershipRecord
 
 export function createMemberSet(agent: AgentId): MemberSet {
   const graph = createRecordGraph(agent, { judge, judged })
-  /** The valid admissions, by the instance admitted and by the author. */
-  const grantsByInstance = new Map<InstanceId, Grant[]>()
-  const grantsByAuthor = new Map<InstanceId | null, Grant[]>()
+  /** By the heads whose closure it is, in order of last use; a closure never changes. */
+  const pasts = new Map<string, Settlement>()
+  const index = createRecordIndex()
   let derived: Derived | undefined
 
   function genesis(): Genesis | null {
@@ -95,32 +115,34 @@ export function createMemberSet(agent: AgentId): MemberSet {
     return record?.kind === 'genesis' ? record : null
   }
 
-  function judge(record: MembershipRecord, parents: readonly RecordNode[]): Standing {
+  /** What the closure of `heads` amounts to. */
+  function settlementOf(heads: readonly RecordNode[]): Settlement {
+    const name = heads.map((head) => head.index).join()
+    const settlement = pasts.get(name) ?? settle(index, (node) => reaches(heads, node), false)
+    pasts.delete(name)
+    pasts.set(name, settlement)
+    if (pasts.size > pastsKeptMax) pasts.delete(pasts.keys().next().value as string)
+    return settlement
+  }
+
+  function judge(record: MembershipRecord, parentNodes: readonly RecordNode[]): Standing {
     if (record.kind === 'genesis') return 'valid'
-    const rolesOfAuthor = rolesBy(record.author, record.key, parents)
-    if (record.kind === 'unknown') return rolesOfAuthor.length > 0 ? 'unknown' : orUnknown(parents)
-    if (!rolesOfAuthor.includes('admin')) return orUnknown(parents)
-    const earlier = grantsByAuthor.get(record.author) ?? []
-    return earlier.some((grant) => grant.record.number >= record.number && reaches(parents, grant)) ? orUnknown(parents) : 'valid'
+    const past = settlementOf(parentNodes)
+    const orUnknown = parentNodes.some((parent) => parent.holdsUnknown) ? 'unknown' : 'void'
+    if (!isByMember(record, past)) return orUnknown
+    if (record.kind === 'unknown') return 'unknown'
+    return isAllowed(record, past) ? 'valid' : orUnknown
   }
 
-  /** Roles that the key had for the author in the closure of `nodes`. The root key counts as an admin. */
-  function rolesBy(author: InstanceId | null, key: PublicKey, nodes: readonly RecordNode[]): readonly Role[] {
-    if (author === null) return genesis()?.key === key ? ['admin'] : []
-    const grants = grantsByInstance.get(author) ?? []
-    return grants.filter((grant) => grant.record.claim.key === key && reaches(nodes, grant)).map((grant) => grant.record.role)
-  }
-
-  /** What this version cannot place in a past that holds what it does not know may count for a newer one. */
-  function orUnknown(parents: readonly RecordNode[]): Standing {
-    return parents.some((parent) => parent.holdsUnknown) ? 'unknown' : 'void'
+  /** Whether the record is signed with a key of a member, or the root key, as its past knows them. */
+  function isByMember({ author, key }: MembershipRecord, past: Settlement): boolean {
+    if (author === null) return genesis()?.key === key
+    return past.level(author) > 0 && past.keys(author).includes(key)
   }
 
   function judged(node: RecordNode): void {
     derived = undefined
-    if (!isGrant(node)) return
-    append(grantsByInstance, node.record.instance, node)
-    append(grantsByAuthor, node.record.author, node)
+    indexRecord(index, node)
   }
 
   function keptRecords(): readonly MembershipRecord[] {
@@ -128,7 +150,11 @@ export function createMemberSet(agent: AgentId): MemberSet {
   }
 
   function table(): Derived {
-    derived ??= derive(grantsByInstance, keptRecords())
+    derived ??= derive(
+      settle(index, () => true, true),
+      [...index.entries.keys()],
+      keptRecords(),
+    )
     return derived
   }
 
@@ -140,31 +166,50 @@ export function createMemberSet(agent: AgentId): MemberSet {
     get members() {
       return table().members
     },
+    get former() {
+      return table().former
+    },
     member: (instance) => table().byInstance.get(instance),
     memberByKey: (key) => table().byKey.get(key),
-    lineageOf: (instance) => instance,
+    lineageOf(instance) {
+      let first = instance
+      for (let parent = index.parents.get(first); parent !== undefined; parent = index.parents.get(first)) first = parent
+      return first
+    },
     mayWrite(instance, key, recordHeads) {
       const heads = recordHeads.map((hash) => graph.node(hash))
       if (heads.some((head) => head?.standing === 'void')) return 'no'
       const known = heads.filter((head) => head !== undefined)
       if (known.length < heads.length) return 'unknown-records'
-      if (rolesBy(instance, key, known).some((role) => role !== 'reader')) return 'yes'
+      const past = settlementOf(known)
+      if (past.level(instance) >= levelOf('writer') && past.keys(instance).includes(key)) return 'yes'
       return known.some((head) => head.holdsUnknown) ? 'unknown-records' : 'no'
+    },
+    writeLimit(instance, key) {
+      const { settlement } = table()
+      const level = settlement.level(instance)
+      if (level >= levelOf('writer') && settlement.keys(instance).includes(key)) return null
+      const limit = new Map<FeedId, number>()
+      const curbs = settlement.curbs(instance).filter(({ record }) => levelOf(record.role) < levelOf('writer'))
+      const rotations = settlement.rotations(instance).filter(({ record }) => record.key === key)
+      for (const { record } of [...curbs, ...rotations]) {
+        for (const { feed, sequence } of record.cut) limit.set(feed, Math.max(sequence, limit.get(feed) ?? 0))
+      }
+      return limit
     },
     citedBy(author) {
       const heads = graph.heads()
       if (heads.length <= headerRecordsMax) return heads.map((head) => head.record.hash)
-      const grants = author === null ? [] : (grantsByInstance.get(author) ?? [])
-      const holding = new Set(heads.filter((head) => grants.some((grant) => reaches([head], grant))))
+      const { settlement } = table()
+      const basis = author === null ? [] : [...settlement.grants(author), ...settlement.rotations(author)]
+      const holding = new Set(heads.filter((head) => basis.some((node) => reaches([head], node))))
       const holdingFirst = [...holding, ...heads.filter((head) => !holding.has(head))]
       return holdingFirst
         .slice(0, headerRecordsMax)
         .map((head) => head.record.hash)
         .toSorted()
     },
-    nextAdmissionNumber(author) {
-      return (grantsByAuthor.get(author) ?? []).reduce((number, grant) => Math.max(number, grant.record.number), 0) + 1
-    },
+    nextNumber: (author) => lastNumber(table().settlement, author) + 1,
     standingOf: (hash) => graph.node(hash)?.standing ?? (graph.isWaiting(hash) ? 'waiting' : undefined),
     records: keptRecords,
     digest: () => table().digest,
@@ -172,84 +217,132 @@ export function createMemberSet(agent: AgentId): MemberSet {
   }
 }
 
+/** Whether the author, a member or the root key, may say this. `past`: what the author knew. */
+function isAllowed(record: ActRecord, past: Settlement): boolean {
+  const { author, kind } = record
+  if (author === null) {
+    if (kind === 'clone' || kind === 'rotation') return false
+  } else {
+    const level = past.level(author)
+    if (level < needOf(record)) return false
+    if (kind === 'role' && record.instance === author && levelOf(record.role) > level) return false
+  }
+  switch (kind) {
+    case 'rotation':
+      return !hasHad(past, record.author, record.claim.key)
+    case 'rename':
+      return past.entries(record.instance).length > 0
+    case 'role':
+      return past.entries(record.instance).length > 0 && record.number > lastNumber(past, author)
+    default:
+      return record.number > lastNumber(past, author)
+  }
+}
+
+function hasHad(past: Settlement, instance: InstanceId, key: PublicKey): boolean {
+  if (past.entries(instance).some(({ record }) => record.claim.key === key)) return true
+  return past.acts(instance).some(({ record }) => record.kind === 'rotation' && record.claim.key === key)
+}
+
+/** The number that the author gave last, 0 where it gave none. */
+function lastNumber(settlement: Settlement, author: InstanceId | null): number {
+  return settlement.acts(author).reduce((last, { record }) => ('number' in record ? Math.max(last, record.number) : last), 0)
+}
+
 /** What is computed from the whole set at once, again after each change. */
 interface Derived {
+  readonly settlement: Settlement
   readonly members: readonly Member[]
+  readonly former: readonly FormerMember[]
   readonly byInstance: ReadonlyMap<InstanceId, Member>
   readonly byKey: ReadonlyMap<PublicKey, Member>
   readonly digest: Uint8Array
 }
 
-function derive(grantsByInstance: ReadonlyMap<InstanceId, readonly Grant[]>, records: readonly MembershipRecord[]): Derived {
-  const founding = bySeniority(Array.from(grantsByInstance.values(), foundingGrant))
-  const labels = labelsOf(founding)
-  const members = founding.map((grant, index): Member => {
-    const { instance, claim, name, author, hash, time } = grant.record
-    const role = strongestRole(grantsByInstance.get(instance) as readonly Grant[])
-    const label = labels[index] as string
-    return { instance, key: claim.key, role, name, label, admittedBy: author, record: hash, invite: claim.invite?.key ?? null, time }
+function derive(settlement: Settlement, everyone: readonly InstanceId[], records: readonly MembershipRecord[]): Derived {
+  const taken = new Set(settlement.seniority)
+  const instances = [...taken, ...everyone.filter((instance) => !taken.has(instance)).toSorted()]
+  const isMember = (instance: InstanceId): boolean => settlement.level(instance) > 0
+  const present = instances.filter(isMember)
+  const gone = instances.filter((instance) => !isMember(instance))
+  const names = new Map(instances.map((instance) => [instance, nameOf(settlement, instance)]))
+  const labels = labelsOf([...present, ...gone], names)
+  const known = (instance: InstanceId): Known => {
+    const { record } = entryOf(settlement, instance)
+    return {
+      instance,
+      name: names.get(instance) as string,
+      label: labels.get(instance) as string,
+      admittedBy: record.author,
+      record: record.hash,
+      invite: record.claim.invite?.key ?? null,
+      time: record.time,
+    }
+  }
+  const members = present.map((instance): Member => {
+    const keys = settlement.keys(instance)
+    return { ...known(instance), role: roleOf(settlement.level(instance)) as Role, key: lastKey(settlement, instance, keys), keys }
   })
+  const byKey = new Map<PublicKey, Member>()
+  for (const member of members) for (const key of member.keys) if (!byKey.has(key)) byKey.set(key, member)
   const hashes = records.map((record) => record.hash)
   return {
+    settlement,
     members,
+    former: gone.map((instance): FormerMember => ({ ...known(instance), ...endOf(settlement, instance) })),
     byInstance: new Map(members.map((member) => [member.instance, member])),
-    byKey: new Map(members.map((member) => [member.key, member])),
+    byKey,
     digest: hashOf('selfsame/records/1', idToBytes(hashes.toSorted().join(''))),
   }
 }
 
-/** An admitter's own admission lies in the past of those it signs, so by least depth nobody descends from itself. */
-function foundingGrant(grants: readonly Grant[]): Grant {
-  return grants.reduce((first, grant) => {
-    if (grant.depth !== first.depth) return grant.depth < first.depth ? grant : first
-    return grant.record.hash < first.record.hash ? grant : first
+/** The admission or clone record of an instance: one that stands, where one does; the least deep, then the least hash. */
+function entryOf(settlement: Settlement, instance: InstanceId): Entry {
+  return settlement.entries(instance).reduce((first, entry) => {
+    const stands = settlement.stands(entry)
+    if (stands !== settlement.stands(first)) return stands ? entry : first
+    if (entry.depth !== first.depth) return entry.depth < first.depth ? entry : first
+    return entry.record.hash < first.record.hash ? entry : first
   })
 }
 
-function strongestRole(grants: readonly Grant[]): Role {
-  return roles[grants.reduce((strongest, grant) => Math.max(strongest, roles.indexOf(grant.record.role)), 0)] as Role
+function nameOf(settlement: Settlement, instance: InstanceId): string {
+  return (
+    settlement.renames(instance).reduce<RecordNode<Rename> | null>(deeper, null)?.record.name ?? entryOf(settlement, instance).record.name
+  )
 }
 
-/** The tree of admissions in preorder, from the root key: the order of the paths of admission numbers. */
-function bySeniority(grants: readonly Grant[]): readonly Grant[] {
-  const grantsByAuthor = new Map<InstanceId | null, Grant[]>()
-  for (const grant of grants) append(grantsByAuthor, grant.record.author, grant)
-  const lastFirst = (author: InstanceId | null) => (grantsByAuthor.get(author) ?? []).toSorted((a, b) => (isSenior(a, b) ? 1 : -1))
-  const ordered: Grant[] = []
-  const ahead = lastFirst(null)
-  for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
-    ordered.push(next)
-    for (const grant of lastFirst(next.record.instance)) ahead.push(grant)
-  }
-  return ordered
+function deeper<Node extends RecordNode>(last: Node | null, node: Node): Node {
+  if (last === null || node.depth !== last.depth) return last === null || node.depth > last.depth ? node : last
+  return node.record.hash > last.record.hash ? node : last
 }
 
-/** Of two grants by one author. It gives a number twice only when its home went back to a backup, or on purpose. */
-function isSenior(grant: Grant, other: Grant): boolean {
-  if (grant.record.number !== other.record.number) return grant.record.number < other.record.number
-  return grant.record.instance < other.record.instance
+function lastKey(settlement: Settlement, instance: InstanceId, keys: readonly PublicKey[]): PublicKey {
+  const live = settlement.rotations(instance).filter(({ record }) => keys.includes(record.claim.key))
+  return live.reduce<RecordNode<Rotation> | null>(deeper, null)?.record.claim.key ?? (keys[0] as PublicKey)
+}
+
+function endOf(settlement: Settlement, instance: InstanceId): Pick<FormerMember, 'state' | 'removal'> {
+  const removals = settlement.curbs(instance).filter(({ record }) => record.role === null)
+  const removal = removals.reduce<RecordNode<RoleRecord> | null>(deeper, null)
+  if (removal === null) return { state: 'suspended', removal: null }
+  const { author, reason, time } = removal.record
+  return { state: 'removed', removal: { by: author, reason, time } }
 }
 
 /** Digits of the instance id in a label; more where that is not enough. */
 const labelDigitsMin = 4
 
 /** A label for each, in their order: the name where it is the first of its name, else with digits of the id. No name holds a `#`. */
-function labelsOf(grants: readonly Grant[]): readonly string[] {
+function labelsOf(instances: readonly InstanceId[], names: ReadonlyMap<InstanceId, string>): ReadonlyMap<InstanceId, string> {
   const taken = new Set<string>()
-  return grants.map(({ record: { name, instance } }) => {
-    let label = name
-    for (let digits = labelDigitsMin; taken.has(label); digits++) label = `${name}#${instance.slice(0, digits)}`
-    taken.add(label)
-    return label
-  })
-}
-
-function isGrant(node: RecordNode): node is Grant {
-  return node.record.kind === 'admission' && node.standing === 'valid'
-}
-
-function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key)
-  if (list === undefined) lists.set(key, [value])
-  else list.push(value)
+  return new Map(
+    instances.map((instance) => {
+      const name = names.get(instance) as string
+      let label = name
+      for (let digits = labelDigitsMin; taken.has(label); digits++) label = `${name}#${instance.slice(0, digits)}`
+      taken.add(label)
+      return [instance, label]
+    }),
+  )
 }

@@ -7,7 +7,7 @@ import type { AgentId, RecordHash } from '../core/index.ts'
 import type { MembershipRecord } from './record.ts'
 
 /**
- * How a record stands by its own past, for ever: `valid` counts; `void` does not, nor does anything that names it;
+ * How a record stands by its own past, for ever: `valid` is lawful; `void` is not, nor is anything that names it;
  * `unknown` cannot be told by this version (its type, or a type in its past, is newer): kept, sent on, without effect.
  */
 export type Standing = 'valid' | 'unknown' | 'void'
@@ -48,6 +48,11 @@ export interface RecordGraph {
 /** Whether `target` is one of `nodes` or in the past of one. */
 export function reaches(nodes: readonly RecordNode[], target: RecordNode): boolean {
   return nodes.some((node) => hasBit(node.closure, target.index))
+}
+
+/** Whether `first` is in the past of `second`. */
+export function isBefore(first: RecordNode, second: RecordNode): boolean {
+  return first !== second && hasBit(second.closure, first.index)
 }
 
 export function createRecordGraph(agent: AgentId, { judge, judged }: Judge): RecordGraph {

@@ -98,7 +98,7 @@ class Simulation {
             claim,
             name: `n${index}`,
             role: 'writer',
-            number: table.nextAdmissionNumber(author),
+            number: table.nextNumber(author),
           },
           founder,
         ),

