@@ -20,8 +20,8 @@ export function encode(value: Encodable): Uint8Array {
 }
 
 /**
- * Decodes untrusted bytes; the caller then checks the shape with the functions below. One byte can stand for an item of some
- * 40 bytes in memory: `itemsMax` bounds these where an input can be large.
+ * Decodes untrusted bytes; the caller then checks the shape with the functions below. An item can take a hundred times the
+ * memory of its bytes: `itemsMax` bounds their number where an input can be large.
  */
 export function decode(bytes: Uint8Array, itemsMax: number = Number.POSITIVE_INFINITY): Result<unknown> {
   try {
@@ -38,6 +38,8 @@ class Malformed extends Error {}
 /** The major types (RFC 8949, section 3.1) that the formats use, and the three simple values. */
 const major = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, simple: 7 } as const
 const simple = { false: 20, true: 21, null: 22 } as const
+/** One for all: an array of its own would cost 200 bytes for the one that it takes in a message. */
+const noBytes = new Uint8Array(0)
 /** A byte order mark is a character like any other: dropping it would give two texts one value. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -72,7 +74,7 @@ class Reader {
         return negative(this.#argument(info))
       case major.bytes: {
         const length = this.#length(info)
-        return this.#bytes.slice(this.#skip(length), this.#offset)
+        return length === 0 ? noBytes : this.#bytes.slice(this.#skip(length), this.#offset)
       }
       case major.text:
         return this.#text(this.#length(info))

@@ -16,6 +16,8 @@ import { readUpdate } from './update-reader.ts'
 
 /** Name of the root list. */
 export const cellsRoot = 'cells'
+/** CBOR items of a cell: the list, a key, and what any format keeps besides. */
+const cellItemsMax = 8
 
 /** What one kind keeps in a cell besides its key. */
 export interface CellFormat<Value> {
@@ -63,7 +65,7 @@ export function decodeCell<Value>(format: CellFormat<Value>, bytes: Uint8Array):
 }
 
 function readCell<Value>(format: CellFormat<Value>, bytes: Uint8Array): { key: string; value: Value } | undefined {
-  const decoded = decode(bytes)
+  const decoded = decode(bytes, cellItemsMax)
   if (!decoded.ok || !Array.isArray(decoded.value)) return undefined
   const fields = decoded.value as readonly unknown[]
   const key = fields[0]

@@ -104,9 +104,10 @@ function readState(update: Uint8Array, client: number): Result<JsonObject | null
     const decoder = decoding.createDecoder(update)
     if (decoding.readVarUint(decoder) !== 1 || decoding.readVarUint(decoder) !== client) return refuse('a presence of another client')
     if (!Number.isSafeInteger(decoding.readVarUint(decoder))) return refuse('a presence beyond the last one')
-    const json = decoding.readVarUint8Array(decoder)
-    if (json.length > presenceStateBytesMax || decoding.hasContent(decoder)) return refuse('a presence that is too large')
-    const state: unknown = JSON.parse(Buffer.from(json).toString())
+    // Read as y-protocols will read it again: what it throws at has to be refused here.
+    const json = decoding.readVarString(decoder)
+    if (Buffer.byteLength(json) > presenceStateBytesMax || decoding.hasContent(decoder)) return refuse('a presence that is too large')
+    const state: unknown = JSON.parse(json)
     if (state !== null && (!isJsonObject(state) || faultOfJson(state, jsonDepthMax) !== undefined))
       return refuse('a presence that is not an object')
     return ok(state)

@@ -17,8 +17,8 @@ export interface FrontierEntry {
   readonly applied: number
 }
 
-/** Feeds in one frontier message. 100,000 runs make 5 MB; beyond that, documents need a new epoch. */
-const frontierEntriesMax = 100_000
+/** Feeds in one frontier message: 3 MB, and some 50 ms to read. More go in several. */
+const frontierEntriesMax = 50_000
 
 export function frontierToWire(entries: Iterable<FrontierEntry>): Encodable {
   return Array.from(entries, (entry) => [idToBytes(entry.feed), entry.have, idToBytes(entry.head), entry.applied])

@@ -121,7 +121,8 @@ export function decodeHeader(bytes: Uint8Array): Result<Header> {
   const fields = asTuple(decoded.value, 12)
   if (fields === undefined) return refuse('a header has 12 fields')
   const [format, rules, agent, space, feed, sequence, previous, stamp, depList, recordList, bodyList, openingField] = fields
-  if (format !== formatVersion) return refuse(`header format ${String(format)} is not known`)
+  if (!isUint(format)) return refuse('bad header format')
+  if (format !== formatVersion) return refuse(`header format ${format} is not known`)
   if (!isUint(rules)) return refuse('bad rules version')
   if (!isBytes(agent, idBytes.agent)) return refuse('bad agent id')
   if (!isText(space, 64)) return refuse('bad space')

@@ -33,6 +33,8 @@ export interface UpdateBody {
 
 const operationIdBytes = 16
 const fingerprintBytes = 8
+/** Items of a body: its fields, those of the segment, and four for each operation. */
+const itemsMax = 8 + 4 * envelopeOperationsMax
 
 /** The operation id of a client's text. */
 export function operationIdOf(text: string): OperationId {
@@ -51,7 +53,7 @@ export function encodeUpdateBody(body: UpdateBody): Uint8Array {
 
 /** Reads a body from untrusted bytes: the shape only. Whether kind, name and update are valid is for the document room. */
 export function decodeUpdateBody(bytes: Uint8Array): Result<UpdateBody> {
-  const decoded = decode(bytes)
+  const decoded = decode(bytes, itemsMax)
   if (!decoded.ok) return decoded
   const fields = asTuple(decoded.value, 5)
   if (fields === undefined) return refuse('an update body has 5 fields')

@@ -3,7 +3,7 @@
  * deterministic CBOR array that begins with its type number. `docs/PROTOCOL.md` has them as tables. Decoders never throw;
  * a message of an unknown type is `unknown` and is skipped, so that a newer version can say more.
  */
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import {
   asListOf,
   asTuple,
@@ -108,6 +108,12 @@ export const cardAddressesMax = 16
 const cardsPerMessageMax = 1_000
 const addressLengthMax = 256
 const presenceBytesMax = 8 << 10
+/** CBOR items of one message: a frontier of the most feeds has the most. Bounds what eight MiB of tiny items cost. */
+const messageItemsMax = 1 << 18
+/** Envelopes of one chunk, each some 10 us to read. Ten times what `chunkBytesTarget` holds of the smallest, and more than one signature vouches for. */
+const chunkEnvelopesMax = 8_192
+/** The memory that unpacking may ask for is a power of two: that of `frameBytesMax`. */
+const windowLogMax = 23
 
 const controlTypes = {
   'hello': 1,
@@ -162,7 +168,7 @@ const isHash = (value: unknown): value is Uint8Array => isBytes(value, idBytes.h
 const isNonce = (value: unknown): value is Uint8Array => isBytes(value, 16)
 
 export function decodeControl(bytes: Uint8Array): Result<ControlMessage> {
-  const decoded = decode(bytes)
+  const decoded = decode(bytes, messageItemsMax)
   if (!decoded.ok) return decoded
   const value = decoded.value
   if (!Array.isArray(value) || !isUint(value[0])) return refuse('a message is an array that begins with its type')
@@ -316,7 +322,7 @@ export function encodeGossip(message: Exclude<GossipMessage, { type: 'unknown' }
 }
 
 export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
-  const decoded = decode(bytes)
+  const decoded = decode(bytes, messageItemsMax)
   if (!decoded.ok) return decoded
   const value = decoded.value
   if (!Array.isArray(value) || !isUint(value[0])) return refuse('a message is an array that begins with its type')
@@ -346,20 +352,20 @@ export function encodeChunk(request: number, last: boolean, envelopes: readonly 
 
 /** Reads a chunk; a frame that would unpack to more than `frameBytesMax` is refused before it does. */
 export function decodeChunk(bytes: Uint8Array): Result<Chunk> {
-  const decoded = decode(bytes)
+  const decoded = decode(bytes, messageItemsMax)
   if (!decoded.ok) return decoded
   const fields = asTuple(decoded.value, 4)
   if (fields === undefined || fields[0] !== chunkType || !isUint(fields[1]) || typeof fields[2] !== 'boolean' || !isBytes(fields[3]))
     return refuse('bad chunk')
   let unpacked: Uint8Array
   try {
-    unpacked = zstdDecompressSync(fields[3], { maxOutputLength: frameBytesMax })
+    unpacked = zstdDecompressSync(fields[3], { maxOutputLength: frameBytesMax, params: { [constants.ZSTD_d_windowLogMax]: windowLogMax } })
   } catch {
     return refuse('a chunk does not unpack within its limit')
   }
-  const list = decode(unpacked)
+  const list = decode(unpacked, messageItemsMax)
   if (!list.ok) return list
-  if (!Array.isArray(list.value)) return refuse('bad chunk')
+  if (!Array.isArray(list.value) || list.value.length > chunkEnvelopesMax) return refuse('bad chunk')
   const envelopes: Envelope[] = []
   for (const item of list.value as readonly unknown[]) {
     const envelope = envelopeFromWire(item)
