@@ -2,9 +2,9 @@
 import type { DocumentId, FeedId } from '../core/index.ts'
 import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
 import { newMap, obtain } from './nested-map.ts'
-import { statementIndex } from './sqlite-statements.ts'
+import { clearingStatements, statementIndex } from './sqlite-statements.ts'
 import { textVersionsMax } from './store.ts'
-import type { PositionRow, TouchRow, WriteBatch } from './store.ts'
+import type { TouchRow, WriteBatch } from './store.ts'
 import { ProgramBuilder } from './writer-program.ts'
 
 const run = statementIndex
@@ -12,6 +12,8 @@ const run = statementIndex
 /** The program that writes all of a batch, in a buffer that can be transferred. */
 export function batchToProgram(batch: WriteBatch): Uint8Array<ArrayBuffer> {
   const program = new ProgramBuilder()
+  // Before the first name: the numbers of documents and lineages are forgotten too.
+  if (batch.derivedCleared === true) for (const statement of clearingStatements) program.run(statement)
   for (const [name, value] of batch.meta ?? []) {
     if (value === null) program.text(name).run(run.deleteMeta)
     else program.text(name).bytes(value).run(run.putMeta)
@@ -20,6 +22,7 @@ export function batchToProgram(batch: WriteBatch): Uint8Array<ArrayBuffer> {
   addEnvelopes(program, batch)
   addIndexes(program, batch)
   addDocuments(program, batch)
+  for (const id of batch.evidenceRemoved ?? []) program.text(id).run(run.removeEvidence)
   for (const row of batch.evidence ?? []) {
     program.text(row.id).text(row.kind).number(row.at).text(row.detail).bytes(row.proof).run(run.addEvidence)
   }
@@ -31,20 +34,9 @@ function addEnvelopes(program: ProgramBuilder, batch: WriteBatch): void {
     program.name('feed', row.feed).hex(row.instance).hex(row.key).hex(row.parent)
     program.number(row.have).hex(row.head).hex(row.headStamp).number(row.applied).run(run.putFeed)
   }
-  // Most envelopes are materialised by the commit that stores them: one insert then does for both.
-  const places = new Map<FeedId, Map<number, PositionRow>>()
-  for (const row of batch.positions ?? []) obtain(places, row.feed, newMap<number, PositionRow>).set(row.sequence, row)
-  const placed = new Set<PositionRow | undefined>()
   for (const row of batch.envelopes ?? []) {
-    const place = places.get(row.feed)?.get(row.sequence)
-    placed.add(place)
     program.name('feed', row.feed).number(row.sequence).number(hash48Of(row.hash))
-    program
-      .number(place?.position ?? null)
-      .bytes(place?.changed ?? null)
-      .bytes(row.signature)
-      .bytes(row.headerBytes)
-      .run(run.addEnvelope)
+    program.bytes(row.signature).bytes(row.headerBytes).run(run.addEnvelope)
     for (const [index, body] of row.bodies.entries()) {
       program.name('feed', row.feed).number(row.sequence).number(index)
       program.number(hash48OfBody(body)).bytes(body.salt).bytes(body.bytes).run(run.addBody)
@@ -52,7 +44,6 @@ function addEnvelopes(program: ProgramBuilder, batch: WriteBatch): void {
   }
   for (const row of batch.signatures ?? []) program.name('feed', row.feed).number(row.sequence).bytes(row.signature).run(run.sign)
   for (const row of batch.positions ?? []) {
-    if (placed.has(row)) continue
     program.name('feed', row.feed).number(row.sequence).number(row.position).bytes(row.changed).run(run.place)
   }
 }
@@ -81,8 +72,14 @@ function addDocuments(program: ProgramBuilder, batch: WriteBatch): void {
   for (const row of batch.segments ?? []) {
     inFeed(program, row).number(row.segment.day).number(row.segment.number).number(row.entries).number(row.sequence).run(run.putSegment)
   }
-  for (const row of batch.entries ?? []) program.name('document', row.document).number(row.time).hex(row.id).run(run.addEntry)
-  for (const row of batch.entriesRemoved ?? []) program.name('document', row.document).number(row.time).hex(row.id).run(run.removeEntry)
+  for (const row of batch.entries ?? []) {
+    program.name('document', row.document).number(row.time).hex(row.id).run(run.addEntry)
+    program.name('document', row.document).run(run.countAdded)
+  }
+  for (const row of batch.entriesRemoved ?? []) {
+    program.name('document', row.document).number(row.time).hex(row.id).run(run.removeEntry)
+    program.name('document', row.document).run(run.countRemoved)
+  }
   for (const row of batch.snapshots ?? []) {
     program.name('document', row.document).number(row.position).number(hash48OfState(row.state)).bytes(row.state).run(run.putSnapshot)
   }

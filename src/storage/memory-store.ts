@@ -15,6 +15,7 @@ import type {
   EntryQuery,
   EntryRow,
   EnvelopePlace,
+  EnvelopeRow,
   EvidenceRow,
   FeedRow,
   OperationRow,
@@ -97,6 +98,10 @@ class TableStore implements MemoryStore {
     return this.#tables
   }
 
+  get #derived(): Tables['derived'] {
+    return this.#open.derived
+  }
+
   meta(name: string): Uint8Array | undefined {
     return this.#open.meta.get(name)
   }
@@ -112,8 +117,8 @@ class TableStore implements MemoryStore {
   locate(hash: EnvelopeHash): EnvelopePlace | undefined {
     const row = this.#open.places.get(hash)
     if (row === undefined) return undefined
-    const { feed, sequence, position } = this.#stored(row)
-    return { feed, sequence, position }
+    const { feed, sequence } = row
+    return { feed, sequence, position: this.#derived.positions.get(feed)?.get(sequence)?.position ?? null }
   }
 
   envelopes(feed: FeedId, from: number, to: number, bytesMax: number): readonly StoredEnvelope[] {
@@ -124,25 +129,25 @@ class TableStore implements MemoryStore {
     for (let index = chain.countBelow({ sequence: from }); bytes < bytesMax || found.length === 0; index += 1) {
       const envelope = chain.items[index]
       if (envelope === undefined || envelope.sequence > to) break
-      found.push(envelope)
+      found.push(this.#toStored(envelope))
       bytes += storedSize(envelope)
     }
     return found
   }
 
   appliedAfter(position: number, limit: number): readonly StoredEnvelope[] {
-    const { applied } = this.#open
+    const { applied } = this.#derived
     const start = applied.countUpTo({ position })
     return applied.items.slice(start, start + limit).map((row) => this.#stored(row))
   }
 
   lastPosition(): number {
-    return this.#open.applied.last?.position ?? 0
+    return this.#derived.applied.last?.position ?? 0
   }
 
   past(feed: FeedId, sequence: number): ReadonlyMap<FeedId, number> {
     const past = new Map<FeedId, number>()
-    for (const [other, rows] of this.#open.past.get(feed) ?? []) {
+    for (const [other, rows] of this.#derived.past.get(feed) ?? []) {
       const row = rows.floor({ sequence })
       if (row !== undefined) past.set(other, row.otherSequence)
     }
@@ -150,19 +155,19 @@ class TableStore implements MemoryStore {
   }
 
   document(document: DocumentId): DocumentRow | undefined {
-    return this.#open.documents.get(document)
+    return this.#derived.documents.get(document)
   }
 
   documents(): readonly DocumentRow[] {
-    return [...this.#open.documents.values()].sort(byKindAndName)
+    return [...this.#derived.documents.values()].sort(byKindAndName)
   }
 
   documentHeads(document: DocumentId): readonly DocumentHead[] {
-    return [...(this.#open.heads.get(document)?.values() ?? [])].sort((a, b) => byText(a.feed, b.feed))
+    return [...(this.#derived.heads.get(document)?.values() ?? [])].sort((a, b) => byText(a.feed, b.feed))
   }
 
   touchesAfter(document: DocumentId, position: number, limit: number): readonly StoredEnvelope[] {
-    const { applied, touches } = this.#open
+    const { applied, touches } = this.#derived
     const list = touches.get(document)
     if (list === undefined) return []
     const start = list.countUpTo({ position })
@@ -173,19 +178,19 @@ class TableStore implements MemoryStore {
   }
 
   clock(document: DocumentId, feed: FeedId, sequence: number): number {
-    return this.#open.clocks.get(document)?.get(feed)?.floor({ sequence })?.clock ?? 0
+    return this.#derived.clocks.get(document)?.get(feed)?.floor({ sequence })?.clock ?? 0
   }
 
   segment(document: DocumentId, feed: FeedId, segment: SegmentName): SegmentRow | undefined {
-    return this.#open.segments.get(document)?.get({ feed, segment })
+    return this.#derived.segments.get(document)?.get({ feed, segment })
   }
 
   segments(document: DocumentId): readonly SegmentRow[] {
-    return [...(this.#open.segments.get(document)?.items ?? [])]
+    return [...(this.#derived.segments.get(document)?.items ?? [])]
   }
 
   entries(query: EntryQuery): readonly EntryRow[] {
-    const list = this.#open.entries.get(query.document)
+    const list = this.#derived.entries.get(query.document)
     if (list === undefined) return []
     const { timeMin = -Infinity, timeMax = Infinity, after, newestFirst = false, limit } = query
     let start = list.countBelow({ time: timeMin, id: '' })
@@ -198,27 +203,27 @@ class TableStore implements MemoryStore {
   }
 
   entryCount(document: DocumentId): number {
-    return this.#open.entries.get(document)?.items.length ?? 0
+    return this.#derived.entries.get(document)?.items.length ?? 0
   }
 
   operation(lineage: InstanceId, id: OperationId): OperationRow | undefined {
-    return this.#open.operations.get(lineage)?.get(id)
+    return this.#derived.operations.get(lineage)?.get(id)
   }
 
   snapshot(document: DocumentId): SnapshotRow | undefined {
-    return this.#open.snapshots.get(document)
+    return this.#derived.snapshots.get(document)
   }
 
   quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined {
-    return this.#open.quarantine.get(document)?.get(feed)
+    return this.#derived.quarantine.get(document)?.get(feed)
   }
 
   quarantine(): readonly QuarantineRow[] {
-    return [...this.#open.quarantine.values()].flatMap((rows) => [...rows.values()]).sort(byDocumentAndFeed)
+    return [...this.#derived.quarantine.values()].flatMap((rows) => [...rows.values()]).sort(byDocumentAndFeed)
   }
 
   textVersion(document: DocumentId, version: string): string | undefined {
-    return this.#open.textVersions.get(document)?.get(version)?.content
+    return this.#derived.textVersions.get(document)?.get(version)?.content
   }
 
   evidence(): readonly EvidenceRow[] {
@@ -228,7 +233,12 @@ class TableStore implements MemoryStore {
   #stored(place: Pick<PositionRow, 'feed' | 'sequence'>): StoredEnvelope {
     const envelope = this.#open.chains.get(place.feed)?.get(place)
     assert(envelope !== undefined, 'an index names an envelope that is not stored')
-    return envelope
+    return this.#toStored(envelope)
+  }
+
+  #toStored(envelope: EnvelopeRow): StoredEnvelope {
+    const place = this.#derived.positions.get(envelope.feed)?.get(envelope.sequence)
+    return { ...envelope, position: place?.position ?? null, changed: place?.changed ?? null }
   }
 }
 

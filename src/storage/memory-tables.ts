@@ -20,7 +20,6 @@ import type {
   QuarantineRow,
   SegmentRow,
   SnapshotRow,
-  StoredEnvelope,
   TextVersionRow,
   WriteBatch,
 } from './store.ts'
@@ -39,8 +38,15 @@ export interface Tables {
   readonly meta: Map<string, Uint8Array>
   readonly records: Map<RecordHash, RecordRow>
   readonly feeds: Map<FeedId, FeedRow>
-  readonly chains: Map<FeedId, SortedList<SequenceKey, StoredEnvelope>>
+  readonly chains: Map<FeedId, SortedList<SequenceKey, EnvelopeRow>>
   readonly places: Map<EnvelopeHash, EnvelopeRow>
+  readonly evidence: Map<string, EvidenceRow>
+  /** All that `derivedCleared` forgets, `applied` of the feeds apart. */
+  derived: DerivedTables
+}
+
+interface DerivedTables {
+  readonly positions: Map<FeedId, Map<number, PositionRow>>
   readonly applied: SortedList<PositionKey, PositionRow>
   readonly past: Map<FeedId, Map<FeedId, SortedList<SequenceKey, PastRow>>>
   readonly documents: Map<DocumentId, DocumentRow>
@@ -53,7 +59,6 @@ export interface Tables {
   readonly snapshots: Map<DocumentId, SnapshotRow>
   readonly quarantine: Map<DocumentId, Map<FeedId, QuarantineRow>>
   readonly textVersions: Map<DocumentId, Map<string, TextVersionRow>>
-  readonly evidence: Map<string, EvidenceRow>
 }
 
 export function createTables(): Tables {
@@ -63,6 +68,14 @@ export function createTables(): Tables {
     feeds: new Map(),
     chains: new Map(),
     places: new Map(),
+    evidence: new Map(),
+    derived: createDerivedTables(),
+  }
+}
+
+function createDerivedTables(): DerivedTables {
+  return {
+    positions: new Map(),
     applied: new SortedList<PositionKey, PositionRow>(byPosition),
     past: new Map(),
     documents: new Map(),
@@ -75,13 +88,16 @@ export function createTables(): Tables {
     snapshots: new Map(),
     quarantine: new Map(),
     textVersions: new Map(),
-    evidence: new Map(),
   }
 }
 
 /** An independent copy; takes time in the number of rows. */
-export function cloneTables(tables: Tables): Tables {
-  return Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, cloneTable<unknown>(table)])) as unknown as Tables
+export function cloneTables({ derived, ...others }: Tables): Tables {
+  return { ...cloneEach(others), derived: cloneEach(derived) }
+}
+
+function cloneEach<T extends object>(tables: T): T {
+  return Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, cloneTable<unknown>(table)])) as T
 }
 
 function cloneTable<T>(table: T): T {
@@ -104,14 +120,14 @@ export function faultOf(batch: WriteBatch, tables: Tables): string | undefined {
     const name = `envelope ${sequence} of feed ${feed}`
     if (!added.has(name) && tables.chains.get(feed)?.get({ sequence }) === undefined) return `${name} gets a signature and is not stored`
   }
+  const derived = batch.derivedCleared === true ? createDerivedTables() : tables.derived
   const positions = new Set<number>()
   const placed = new Set<string>()
   for (const { feed, sequence, position } of batch.positions ?? []) {
     const name = `envelope ${sequence} of feed ${feed}`
-    const stored = tables.chains.get(feed)?.get({ sequence })
-    if (stored === undefined && !added.has(name)) return `${name} gets a position and is not stored`
-    if (placed.has(name) || (stored !== undefined && stored.position !== null)) return `${name} has a position already`
-    if (positions.has(position) || tables.applied.get({ position }) !== undefined) return `position ${position} is taken`
+    if (!added.has(name) && tables.chains.get(feed)?.get({ sequence }) === undefined) return `${name} gets a position and is not stored`
+    if (placed.has(name) || derived.positions.get(feed)?.has(sequence) === true) return `${name} has a position already`
+    if (positions.has(position) || derived.applied.get({ position }) !== undefined) return `position ${position} is taken`
     placed.add(name)
     positions.add(position)
   }
@@ -120,6 +136,10 @@ export function faultOf(batch: WriteBatch, tables: Tables): string | undefined {
 
 /** Puts a batch without faults in. */
 export function applyBatch(batch: WriteBatch, tables: Tables): void {
+  if (batch.derivedCleared === true) {
+    tables.derived = createDerivedTables()
+    for (const row of tables.feeds.values()) tables.feeds.set(row.feed, { ...row, applied: 0 })
+  }
   for (const [name, value] of batch.meta ?? []) {
     if (value === null) tables.meta.delete(name)
     else tables.meta.set(name, value)
@@ -127,19 +147,25 @@ export function applyBatch(batch: WriteBatch, tables: Tables): void {
   for (const row of batch.records ?? []) if (!tables.records.has(row.hash)) tables.records.set(row.hash, row)
   for (const row of batch.feeds ?? []) tables.feeds.set(row.feed, row)
   for (const row of batch.envelopes ?? []) {
-    const chain = obtain(tables.chains, row.feed, () => new SortedList<SequenceKey, StoredEnvelope>(bySequence))
-    chain.set({ ...row, position: null, changed: null })
+    const chain = obtain(tables.chains, row.feed, () => new SortedList<SequenceKey, EnvelopeRow>(bySequence))
+    chain.set(row)
     tables.places.set(row.hash, row)
   }
-  for (const { feed, sequence, signature } of batch.signatures ?? []) amend(tables, feed, sequence, { signature })
-  for (const row of batch.positions ?? []) {
-    amend(tables, row.feed, row.sequence, { position: row.position, changed: row.changed })
-    tables.applied.set(row)
+  for (const { feed, sequence, signature } of batch.signatures ?? []) {
+    const chain = tables.chains.get(feed)
+    const stored = chain?.get({ sequence })
+    if (chain !== undefined && stored !== undefined) chain.set({ ...stored, signature })
   }
-  applyDerived(batch, tables)
+  for (const id of batch.evidenceRemoved ?? []) tables.evidence.delete(id)
+  for (const row of batch.evidence ?? []) if (!tables.evidence.has(row.id)) tables.evidence.set(row.id, row)
+  applyDerived(batch, tables.derived)
 }
 
-function applyDerived(batch: WriteBatch, tables: Tables): void {
+function applyDerived(batch: WriteBatch, tables: DerivedTables): void {
+  for (const row of batch.positions ?? []) {
+    obtain(tables.positions, row.feed, newMap<number, PositionRow>).set(row.sequence, row)
+    tables.applied.set(row)
+  }
   for (const row of batch.past ?? []) {
     const pastOfFeed = obtain(tables.past, row.feed, newMap<FeedId, SortedList<SequenceKey, PastRow>>)
     obtain(pastOfFeed, row.other, () => new SortedList<SequenceKey, PastRow>(bySequence)).set(row)
@@ -169,13 +195,6 @@ function applyDerived(batch: WriteBatch, tables: Tables): void {
   }
   for (const row of batch.textVersions ?? [])
     keepTextVersion(obtain(tables.textVersions, row.document, newMap<string, TextVersionRow>), row)
-  for (const row of batch.evidence ?? []) if (!tables.evidence.has(row.id)) tables.evidence.set(row.id, row)
-}
-
-function amend(tables: Tables, feed: FeedId, sequence: number, change: Partial<StoredEnvelope>): void {
-  const chain = tables.chains.get(feed)
-  const stored = chain?.get({ sequence })
-  if (chain !== undefined && stored !== undefined) chain.set({ ...stored, ...change })
 }
 
 function keepTextVersion(versions: Map<string, TextVersionRow>, row: TextVersionRow): void {

@@ -6,7 +6,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { SelfsameError } from '../core/index.ts'
 
 /** "SAME": marks the file as a database of this project, also for file(1). */
-const applicationId = 0x53_41_4d_45
+export const applicationId = 0x53_41_4d_45
 
 /**
  * Feeds, documents and lineages are interned to small numbers. An envelope's id is its feed's number << 32 | sequence
@@ -73,7 +73,22 @@ const first = `
   end;
 `
 
-const migrations: readonly string[] = [first]
+/**
+ * Keeps what is derived out of the tables of truth, and free of triggers: to forget it all is to empty tables, which takes
+ * milliseconds. As columns of `envelope` the positions alone took a rewrite of the table.
+ */
+const second = `
+  create table applied (envelope integer primary key, position integer not null unique, changed blob) strict;
+  insert into applied (envelope, position, changed) select id, position, changed from envelope where position is not null;
+  drop index envelope_by_position;
+  alter table envelope drop column position;
+  alter table envelope drop column changed;
+  drop trigger entry_added;
+  drop trigger entry_removed;
+`
+
+/** In order; each is released with the version of the schema that is its number. */
+export const migrations: readonly string[] = [first, second]
 
 /**
  * Brings the database to the newest schema, in one transaction. Answers how many steps were taken.

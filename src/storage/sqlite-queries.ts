@@ -30,7 +30,7 @@ function prepare<Row extends readonly SQLOutputValue[]>(database: DatabaseSync, 
 /** Feed, id, sequence, hash48, position, changed, signature, header. */
 export type EnvelopeColumns = readonly [Bytes, number, number, number, number | null, Bytes | null, Bytes | null, Bytes]
 
-const envelopeColumns = 'f.feed, e.id, e.id & 0xffffffff, e.hash48, e.position, e.changed, e.signature, e.header'
+const envelopeColumns = 'f.feed, e.id, e.id & 0xffffffff, e.hash48, a.position, a.changed, e.signature, e.header'
 const feedNumber = '(select number from feed where feed = ?)'
 const documentNumber = '(select number from document where document = ?)'
 
@@ -49,29 +49,30 @@ export function prepareQueries(database: DatabaseSync) {
     ),
     located: prepare<[Bytes, number, number | null, Bytes]>(
       database,
-      'select f.feed, e.id & 0xffffffff, e.position, e.header from envelope e join feed f on f.number = e.id >> 32 where e.hash48 = ?',
+      `select f.feed, e.id & 0xffffffff, a.position, e.header from envelope e join feed f on f.number = e.id >> 32
+        left join applied a on a.envelope = e.id where e.hash48 = ?`,
     ),
     /** From a sequence to another, inclusive, at most so many. Neither is beyond 32 bits. */
     envelopes: prepare<EnvelopeColumns>(
       database,
       `select ${envelopeColumns} from feed f join envelope e on e.id between (f.number << 32) | ?2 and (f.number << 32) | ?3
-        where f.feed = ?1 order by e.id limit ?4`,
+        left join applied a on a.envelope = e.id where f.feed = ?1 order by e.id limit ?4`,
     ),
     envelopesApplied: prepare<EnvelopeColumns>(
       database,
-      `select ${envelopeColumns} from envelope e join feed f on f.number = e.id >> 32
-        where e.position > ? order by e.position limit ?`,
+      `select ${envelopeColumns} from applied a cross join envelope e on e.id = a.envelope join feed f on f.number = e.id >> 32
+        where a.position > ? order by a.position limit ?`,
     ),
     envelopesTouching: prepare<EnvelopeColumns>(
       database,
-      `select ${envelopeColumns} from touch t cross join envelope e on e.position = t.position join feed f on f.number = e.id >> 32
-        where t.document = ${documentNumber} and t.position > ? order by t.position limit ?`,
+      `select ${envelopeColumns} from touch t cross join applied a on a.position = t.position cross join envelope e on e.id = a.envelope
+        join feed f on f.number = e.id >> 32 where t.document = ${documentNumber} and t.position > ? order by t.position limit ?`,
     ),
     bodies: prepare<[number, Bytes, Bytes]>(
       database,
       'select hash48, salt, bytes from body where id between ?1 << 8 and (?1 << 8) | 255 order by id',
     ),
-    lastPosition: prepare<[number | null]>(database, 'select max(position) from envelope where position is not null'),
+    lastPosition: prepare<[number | null]>(database, 'select max(position) from applied'),
     // Seeks once for each other feed, and not through all rows of the feed.
     past: prepare<[Bytes, number]>(
       database,

@@ -13,12 +13,13 @@ const table = {
   putFeed: {
     sql: 'update feed set instance = ?2, key = ?3, parent = ?4, have = ?5, head = ?6, head_stamp = ?7, applied = ?8 where number = ?1',
   },
-  addEnvelope: {
-    sql: 'insert into envelope (id, hash48, position, changed, signature, header) values ((?1 << 32) | ?2, ?3, ?4, ?5, ?6, ?7)',
-  },
+  addEnvelope: { sql: 'insert into envelope (id, hash48, signature, header) values ((?1 << 32) | ?2, ?3, ?4, ?5)' },
   addBody: { sql: 'insert into body (id, hash48, salt, bytes) values ((?1 << 40) | (?2 << 8) | ?3, ?4, ?5, ?6)' },
   sign: { sql: 'update envelope set signature = ?3 where id = (?1 << 32) | ?2', mustChange: true },
-  place: { sql: 'update envelope set position = ?3, changed = ?4 where id = (?1 << 32) | ?2 and position is null', mustChange: true },
+  place: {
+    sql: 'insert into applied (envelope, position, changed) select id, ?3, ?4 from envelope where id = (?1 << 32) | ?2',
+    mustChange: true,
+  },
   putPast: {
     sql: `insert into past (feed, other, sequence, other_sequence) values (?, ?, ?, ?)
       on conflict do update set other_sequence = excluded.other_sequence`,
@@ -38,6 +39,10 @@ const table = {
   },
   addEntry: { sql: 'insert into entry (document, time, id) values (?, ?, ?) on conflict do nothing' },
   removeEntry: { sql: 'delete from entry where document = ? and time = ? and id = ?' },
+  // Right after one of the two above: `changes()` says whether there was a row to add or to remove. A trigger would do the
+  // same, and make `delete from entry` go through all rows.
+  countAdded: { sql: 'update document set entries = entries + changes() where number = ?' },
+  countRemoved: { sql: 'update document set entries = entries - changes() where number = ?' },
   putOperation: {
     sql: `insert into operation (lineage, id, fingerprint, feed, sequence, entry) values (?, ?, ?, ?, ?, ?)
       on conflict do update set fingerprint = excluded.fingerprint, feed = excluded.feed, sequence = excluded.sequence, entry = excluded.entry`,
@@ -55,18 +60,45 @@ const table = {
     sql: `delete from text_version where document = ?1 and version in
       (select version from text_version where document = ?1 order by position desc, version desc limit -1 offset ?2)`,
   },
+  removeEvidence: { sql: 'delete from evidence where id = ?' },
   addEvidence: { sql: 'insert into evidence (id, kind, at, detail, proof) values (?, ?, ?, ?, ?) on conflict do nothing' },
 } as const satisfies Record<string, Statement>
 
 export type StatementName = keyof typeof table
 
+/** Tables of which every row is derived, or is named by derived rows alone; and `text_version`, whose rows age by position. */
+const derivedTables = [
+  'applied',
+  'past',
+  'document',
+  'touch',
+  'document_head',
+  'clock',
+  'segment',
+  'entry',
+  'lineage',
+  'operation',
+  'snapshot',
+  'quarantine',
+  'text_version',
+] as const
+
+/** They forget all that is derived. Without a condition and a trigger SQLite gives back the pages of a table and visits no row. */
+const clearing: readonly Statement[] = [
+  { sql: 'update feed set applied = 0 where applied > 0' },
+  ...derivedTables.map((name) => ({ sql: `delete from ${name}` })),
+]
+
 /** The statements; a program names one by its place here. */
-export const statements: readonly (Statement & { readonly name: string })[] = Object.entries<Statement>(table).map(([name, statement]) => ({
-  name,
-  ...statement,
-}))
+export const statements: readonly (Statement & { readonly name: string })[] = [
+  ...Object.entries<Statement>(table).map(([name, statement]) => ({ name, ...statement })),
+  ...clearing.map((statement) => ({ name: 'clear', ...statement })),
+]
 
 /** The place of each statement in `statements`. */
 export const statementIndex = Object.fromEntries(Object.keys(table).map((name, index) => [name, index])) as Readonly<
   Record<StatementName, number>
 >
+
+/** The places of the statements that forget all that is derived. */
+export const clearingStatements: readonly number[] = clearing.map((_, index) => Object.keys(table).length + index)

@@ -47,7 +47,10 @@ export function storedSize(envelope: EnvelopeRow): number {
   return envelope.bodies.reduce((sum, body) => sum + body.bytes.length, envelope.headerBytes.length)
 }
 
-/** That an envelope (new or stored) is materialised by this commit. Each envelope gets one position once, each position is given once. */
+/**
+ * That an envelope (new or stored) is materialised by this commit. Each envelope gets one position once, each position is
+ * given once, until `derivedCleared` takes all of them back.
+ */
 export interface PositionRow {
   readonly feed: FeedId
   readonly sequence: number
@@ -173,6 +176,12 @@ export interface EvidenceRow {
 
 /** All of one commit. Absent fields mean nothing of that sort. */
 export interface WriteBatch {
+  /**
+   * First forget everything derived, and the text versions, whose age is a position; the rest of the batch then goes in as into a
+   * store that never applied anything. Every envelope waits again, every feed's `applied` is 0, positions begin at 1. Kept
+   * are meta, records, feeds, envelopes, signatures and evidence. Takes time in the pages that are given back, not in rows.
+   */
+  readonly derivedCleared?: boolean
   /** Values under a name; null deletes. */
   readonly meta?: ReadonlyMap<string, Uint8Array | null>
   readonly records?: readonly { readonly hash: RecordHash; readonly bytes: Uint8Array }[]
@@ -199,6 +208,8 @@ export interface WriteBatch {
   readonly textVersions?: readonly TextVersionRow[]
   /** Inserted where the id is new; the first account of a case stays. */
   readonly evidence?: readonly EvidenceRow[]
+  /** Ids of settled cases. Removed before `evidence` is added, so that a case that is told again stays. */
+  readonly evidenceRemoved?: readonly string[]
 }
 
 /** Where a page of log entries begins or ends: exclusive. */

@@ -117,18 +117,41 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   },
 )
 
+const planArbitrary = fc.record({
+  cleared: fc.nat({ max: 5 }).map((value) => value === 0),
+  steps: fc.array(stepArbitrary, { maxLength: 12 }),
+})
+
 /** Sequences of batches that break no invariant. */
-export const batchesArbitrary: fc.Arbitrary<readonly WriteBatch[]> = fc
-  .array(fc.array(stepArbitrary, { maxLength: 12 }), { maxLength: 12 })
-  .map((plan) => {
-    const world = createWorld()
-    return plan.map((steps) => world.batchOf(steps))
-  })
+export const batchesArbitrary: fc.Arbitrary<readonly Required<WriteBatch>[]> = fc.array(planArbitrary, { maxLength: 12 }).map((plans) => {
+  const world = createWorld()
+  return plans.map(({ cleared, steps }) => world.batchOf(cleared, steps))
+})
+
+/** What `derivedCleared` leaves of a batch. */
+export function truthOf({
+  meta,
+  records,
+  feeds: rows,
+  envelopes,
+  signatures,
+  evidence,
+  evidenceRemoved,
+}: Required<WriteBatch>): WriteBatch {
+  return { meta, records, feeds: rows.map((row) => ({ ...row, applied: 0 })), envelopes, signatures, evidence, evidenceRemoved }
+}
+
+/** What it forgets of a batch, with the feeds as they are stored by now. */
+export function derivedOf(batch: Required<WriteBatch>, stored: readonly FeedRow[]): WriteBatch {
+  const rows = batch.feeds.map(({ feed, applied }) => ({ ...(stored.find((row) => row.feed === feed) as FeedRow), applied }))
+  return { ...batch, meta: new Map(), records: [], feeds: rows, envelopes: [], signatures: [], evidence: [], evidenceRemoved: [] }
+}
 
 type Growing<T> = { -readonly [K in keyof T]-?: NonNullable<T[K]> extends readonly (infer Row)[] ? Row[] : NonNullable<T[K]> }
 
-function emptyBatch(): Growing<Omit<WriteBatch, 'meta'>> & { readonly meta: Map<string, Uint8Array | null> } {
+function emptyBatch(derivedCleared: boolean): Growing<Omit<WriteBatch, 'meta'>> & { readonly meta: Map<string, Uint8Array | null> } {
   return {
+    derivedCleared,
     meta: new Map(),
     records: [],
     feeds: [],
@@ -147,11 +170,12 @@ function emptyBatch(): Growing<Omit<WriteBatch, 'meta'>> & { readonly meta: Map<
     quarantine: [],
     textVersions: [],
     evidence: [],
+    evidenceRemoved: [],
   }
 }
 
 /** Remembers what was written, so that what comes next is valid. */
-function createWorld(): { batchOf(steps: readonly Step[]): WriteBatch } {
+function createWorld(): { batchOf(cleared: boolean, steps: readonly Step[]): Required<WriteBatch> } {
   const chains = new Map<FeedId, EnvelopeRow[]>()
   const applied = new Map<FeedId, number>()
   let position = 0
@@ -234,13 +258,18 @@ function createWorld(): { batchOf(steps: readonly Step[]): WriteBatch } {
           detail: `seen ${touches}`,
           proof: step.removed ? null : bytesOf('proof', 4),
         })
+        if (step.removed) batch.evidenceRemoved.push(`fork:${(step.value + 1) % 6}`)
       }
     }
   }
 
   return {
-    batchOf(steps) {
-      const batch = emptyBatch()
+    batchOf(cleared, steps) {
+      const batch = emptyBatch(cleared)
+      if (cleared) {
+        applied.clear()
+        position = 0
+      }
       for (const step of steps) take(batch, step)
       return batch
     },

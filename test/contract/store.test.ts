@@ -9,6 +9,7 @@ import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
 import {
   appendedBy,
   batchesArbitrary,
+  derivedOf,
   documentOf,
   entryId,
   envelopeRow,
@@ -19,6 +20,7 @@ import {
   operationId,
   pairsSorted,
   readAll,
+  truthOf,
   versionOf,
 } from './store-rows.ts'
 import type { RecordHash } from '../../src/core/index.ts'
@@ -29,16 +31,26 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-async function openMemory(): Promise<Store> {
-  return createMemoryStore()
+/** A store, and how to open what became of it. */
+interface Opened {
+  readonly store: Store
+  readonly again: () => Promise<Store>
 }
 
-async function openOnDisk(): Promise<Store> {
+async function openMemory(): Promise<Opened> {
+  const store = createMemoryStore()
+  return { store, again: async () => store.clone() }
+}
+
+async function openOnDisk(): Promise<Opened> {
   const directory = mkdtempSync(join(tmpdir(), 'selfsame-store-'))
   cleanups.push(() => rmSync(directory, { recursive: true }))
-  const store = await openSqliteStore({ path: join(directory, 'store.sqlite'), logger: silentLogger, checkFirst: false })
-  cleanups.push(() => store.close())
-  return store
+  const again = async (): Promise<Store> => {
+    const store = await openSqliteStore({ path: join(directory, 'store.sqlite'), logger: silentLogger, checkFirst: true })
+    cleanups.push(() => store.close())
+    return store
+  }
+  return { store: await again(), again }
 }
 
 const [feed, other] = [feedOf(0), feedOf(1)]
@@ -54,7 +66,9 @@ async function failureOf(promise: Promise<unknown>): Promise<unknown> {
 describe.each([
   { name: 'the store in memory', open: openMemory },
   { name: 'the store on disk', open: openOnDisk },
-])('$name', ({ open }) => {
+])('$name', ({ open: openBoth }) => {
+  const open = async (): Promise<Store> => (await openBoth()).store
+
   test('is empty at first', async () => {
     const store = await open()
     expect(store.lastPosition()).toBe(0)
@@ -272,6 +286,97 @@ describe.each([
     expect(store.records()).toEqual(records)
   })
 
+  test('forgets a case that is settled, and takes it up again where it is told again', async () => {
+    const store = await open()
+    const settled = { id: 'fork:1', kind: 'fork', at: 5, detail: 'seen', proof: Uint8Array.of(1) }
+    const other = { ...settled, id: 'fork:2' }
+    await store.commit({ evidence: [settled, other] })
+    await store.commit({ evidenceRemoved: [settled.id, 'fork:9'] })
+    expect(store.evidence()).toEqual([other])
+    await store.commit({ evidenceRemoved: [other.id], evidence: [settled, { ...other, detail: 'seen again' }] })
+    expect(store.evidence()).toEqual([settled, { ...other, detail: 'seen again' }])
+  })
+
+  test('forgets all that is derived, once or twice, and nothing else', { timeout: 60_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(batchesArbitrary, async (batches) => {
+        const [store, fresh] = [await open(), await open()]
+        for (const batch of batches) await store.commit(batch)
+        for (const batch of batches) await fresh.commit(truthOf(batch))
+        for (let times = 1; times <= 2; times += 1) {
+          await store.commit({ derivedCleared: true })
+          expect(readAll(store)).toEqual(readAll(fresh))
+        }
+        expect(store.lastPosition()).toBe(0)
+        await store.close()
+        await fresh.close()
+      }),
+      { numRuns: 10 },
+    )
+  })
+
+  test('holds after a rebuild what it held before, the first part written by the commit that forgot it', { timeout: 60_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(batchesArbitrary, async (batches) => {
+        const store = await open()
+        for (const batch of batches) await store.commit(batch)
+        const before = readAll(store)
+        const [first, ...rest] = batches.map((batch) => derivedOf(batch, store.feeds()))
+        await store.commit({ ...first, derivedCleared: true })
+        for (const batch of rest) await store.commit(batch)
+        expect(readAll(store)).toEqual(before)
+        await store.close()
+      }),
+      { numRuns: 10 },
+    )
+  })
+
+  test('takes stored and new envelopes at positions from 1 again, in another order', async () => {
+    const store = await open()
+    const rows = [envelopeRow(feed, 1), envelopeRow(other, 1), envelopeRow(feed, 2)]
+    const placed = (order: readonly (typeof rows)[number][]): WriteBatch => ({
+      positions: order.map((row, index) => ({
+        feed: row.feed,
+        sequence: row.sequence,
+        position: index + 1,
+        changed: Uint8Array.of(index),
+      })),
+      touches: order.map((row, index) => ({ document, feed: row.feed, sequence: row.sequence, hash: row.hash, position: index + 1 })),
+    })
+    await store.commit({ envelopes: rows, ...placed(rows) })
+    const added = envelopeRow(other, 2)
+    const order = [rows[1]!, added, rows[0]!]
+    await store.commit({ derivedCleared: true, envelopes: [added], ...placed(order) })
+    expect(store.appliedAfter(0, 9).map((row) => [row.hash, row.position])).toEqual(order.map((row, index) => [row.hash, index + 1]))
+    expect(store.touchesAfter(document, 0, 9)).toEqual(store.appliedAfter(0, 9))
+    expect(order.map((row) => store.locate(row.hash)?.position)).toEqual([1, 2, 3])
+    expect([store.locate(rows[2]!.hash)?.position, store.envelopes(feed, 2, 2, 1)[0]?.changed, store.lastPosition()]).toEqual([
+      null,
+      null,
+      3,
+    ])
+  })
+
+  test('shows all that was derived until the commit that forgets it resolves', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 3))
+    const before = readAll(store)
+    const commit = store.commit({ derivedCleared: true })
+    expect(readAll(store)).toEqual(before)
+    await commit
+    expect([store.lastPosition(), store.touchesAfter(document, 0, 9), store.feeds()[0]?.applied]).toEqual([0, [], 0])
+  })
+
+  test('has all that was derived where the commit that forgets it fails', async () => {
+    const { store, again } = await openBoth()
+    await store.commit({ ...appendedBy(1, 3), entries: [{ document, time: 1, id: entryId(1) }] })
+    const before = readAll(store)
+    const position = { feed, sequence: 1, position: 1, changed: null }
+    const failure = await failureOf(store.commit({ derivedCleared: true, positions: [position, { ...position, sequence: 2 }] }))
+    expect(failure).toMatchObject({ outcome: 'unknown' })
+    expect(readAll(await again())).toEqual(before)
+  })
+
   test('shows nothing of a commit before its promise resolves, and all of it afterwards', async () => {
     const store = await open()
     await store.commit(appendedBy(1, 3))
@@ -329,7 +434,7 @@ test('both stores answer alike after any sequence of batches', { timeout: 60_000
   await fc.assert(
     fc.asyncProperty(batchesArbitrary, async (batches) => {
       const memory = createMemoryStore()
-      const disk = await openOnDisk()
+      const { store: disk } = await openOnDisk()
       for (const batch of batches) {
         await memory.commit(batch)
         await disk.commit(batch)

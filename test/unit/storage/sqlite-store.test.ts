@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/index.ts'
 import { CommitFailure, openSqliteStore } from '../../../src/storage/index.ts'
 import type { SqliteStoreOptions, Store } from '../../../src/storage/index.ts'
+import { migrations } from '../../../src/storage/migrations.ts'
 import { appendedBy, batchesArbitrary, documentOf, envelopeRow, feedOf, readAll, versionOf } from '../../contract/store-rows.ts'
 import { startProcess } from './process.ts'
 
@@ -173,7 +174,7 @@ test('reads see nothing of a commit that is on disk while its promise has not re
   // The batch is sent within a few microtasks; the answer cannot come before this test gives the loop free.
   for (let tick = 0; tick < 10; tick += 1) await Promise.resolve()
   const other = new DatabaseSync(path, { readOnly: true })
-  const lastPosition = other.prepare('select max(position) as position from envelope')
+  const lastPosition = other.prepare('select max(position) as position from applied')
   const deadline = performance.now() + 10_000
   while (lastPosition.get()?.position !== 4 && performance.now() < deadline);
   expect(lastPosition.get()?.position).toBe(4)
@@ -194,7 +195,7 @@ test('a database of a newer schema is refused and left as it is', async () => {
   changeFile('pragma user_version = 999')
   await expect(open()).rejects.toThrow(expect.objectContaining({ code: 'storage-version' }))
   await expect(open()).rejects.toThrow('schema version 999')
-  changeFile('pragma user_version = 1')
+  changeFile(`pragma user_version = ${migrations.length}`)
   await open()
 })
 
@@ -218,6 +219,35 @@ test('a commit for which there is no space leaves nothing, and the store goes on
   const roomier = await open({ checkFirst: true })
   await roomier.commit({ ...appendedBy(7, 5), meta: large })
   expect(roomier.lastPosition()).toBe(11)
+})
+
+test('a commit that forgets what is derived and finds no space leaves it as it was', async () => {
+  const store = await open({ pagesMax: 200 })
+  await store.commit(appendedBy(1, 200))
+  const before = readAll(store)
+  const failure: unknown = await store
+    .commit({ derivedCleared: true, meta: new Map([['large', new Uint8Array(800_000)]]) })
+    .catch((error: unknown) => error)
+  expect(failure).toMatchObject({ outcome: 'rolled-back' })
+  expect(readAll(store)).toEqual(before)
+  await store.commit({ derivedCleared: true })
+  expect(store.lastPosition()).toBe(0)
+})
+
+test('forgetting what is derived writes next to nothing, and its pages are used again', async () => {
+  const store = await open()
+  await store.commit(appendedBy(1, 5_000))
+  await store.close()
+  const size = statSync(path).size
+  const again = await open()
+  await again.commit({ derivedCleared: true })
+  expect(statSync(`${path}-wal`).size).toBeLessThan(100 << 10)
+  await again.commit({ ...appendedBy(1, 5_000), envelopes: [] })
+  await again.close()
+  expect(statSync(path).size).toBeLessThanOrEqual(size)
+  const database = new DatabaseSync(path)
+  expect(database.prepare('pragma integrity_check').all()).toEqual([{ integrity_check: 'ok' }])
+  database.close()
 })
 
 test('the write-ahead log stays bounded under commits without a pause', async () => {
