@@ -1,17 +1,20 @@
 /** What the client gives to a program: one agent, as its daemon on this machine serves it. `client.ts` makes one. */
 import type {
+  BlamedPart,
   Change,
   ChangePage,
   DocumentDigest,
   DocumentKind,
   DocumentSummary,
   EntryInput,
+  EvidenceList,
   Health,
   ImportProgress,
   Invitation,
   InviteInput,
   Json,
   JsonPatchOperation,
+  LiveKind,
   LogEntry,
   LogPage,
   Member,
@@ -90,6 +93,8 @@ export interface Log {
   /** All entries that match, in order, fetched by the page. */
   read(options?: ReadOptions): AsyncIterableIterator<LogEntry>
   page(options?: PageOptions): Promise<LogPage>
+  /** One entry by its id, with what proves its author. Rejects with `not-found`. */
+  entry(id: string): Promise<LogEntry>
   /** Entries as they arrive, from any instance, without an end. */
   tail(options?: TailOptions): AsyncIterableIterator<LogEntry>
 }
@@ -161,6 +166,10 @@ export interface Agent {
   documents(filter?: { readonly kind?: DocumentKind; readonly prefix?: string }): Promise<readonly DocumentSummary[]>
   digest(kind: DocumentKind, name: string): Promise<DocumentDigest>
   digests(): Promise<readonly DocumentDigest[]>
+  /** Who wrote what of a document as it is now, part by part. */
+  blame(kind: LiveKind, name: string): Promise<readonly BlamedPart[]>
+  /** What was kept aside or turned away at this instance, and why. */
+  evidence(): Promise<EvidenceList>
   members(): Promise<readonly Member[]>
   invite(input?: InviteInput): Promise<Invitation>
   status(): Promise<Status>

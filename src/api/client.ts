@@ -92,6 +92,8 @@ function createAgent(connection: Connection): Agent {
     documents: async (filter = {}) => (await call('documents.list', { query: filter })).documents,
     digest: (kind, name) => call('digests.read', { params: { kind, name } }),
     digests: async () => (await call('digests.list')).digests,
+    blame: async (kind, name) => (await call('blame.read', { params: { kind, name } })).parts,
+    evidence: () => call('evidence.list'),
     members: async () => (await call('members.list')).members,
     invite: (input = {}) => call('invites.create', { body: input }),
     status: () => call('status.read'),
@@ -146,6 +148,7 @@ function logOf(connection: Connection, name: string, watch: Agent['watch'], chan
     import: (entries, options) => importEntries(connection, name, entries, options),
     read,
     page,
+    entry: (id) => connection.call('log.entry', { params: { name, id } }),
     tail,
   }
 }

@@ -163,6 +163,15 @@ export const routes = {
     status: 200,
     errors: [...readErrors, 'cursor-expired'],
   },
+  'log.entry': {
+    ...paths['log.entry'],
+    needs: 'read',
+    summary: 'Reads one entry, with what proves its author',
+    params: Type.Object({ name: shapes.documentName, id: Type.String({ pattern: '^[0-9a-f]{60}$' }) }),
+    response: shapes.logEntry,
+    status: 200,
+    errors: readErrors,
+  },
   'counter.read': {
     ...paths['counter.read'],
     needs: 'read',
@@ -284,6 +293,15 @@ export const routes = {
     status: 200,
     errors: readErrors,
   },
+  'blame.read': {
+    ...paths['blame.read'],
+    needs: 'read',
+    summary: 'Tells who wrote each part of a document, when, in which envelope',
+    params: Type.Object({ kind: shapes.liveKind, name: shapes.documentName }),
+    response: shapes.blame,
+    status: 200,
+    errors: readErrors,
+  },
   'changes.read': {
     ...paths['changes.read'],
     needs: 'nothing',
@@ -351,6 +369,14 @@ export const routes = {
     response: shapes.invitation,
     status: 201,
     errors: [...bodyErrors, 'read-only', 'outcome-unknown'],
+  },
+  'evidence.list': {
+    ...paths['evidence.list'],
+    needs: 'everything',
+    summary: 'Lists what was kept aside or turned away: forks, updates in quarantine, refused feeds and peers, with reasons',
+    response: shapes.evidenceList,
+    status: 200,
+    errors: ['storage-corrupt'],
   },
   'status.read': {
     ...paths['status.read'],

@@ -61,6 +61,7 @@ export function createHandlers(port: AgentPort, clock: Clock, openapi: object): 
           )
         : port.readLog(name, query)
     },
+    'log.entry': (call) => port.readEntry(call.params.name, call.params.id),
     'counter.read': (call) => port.readCounter(call.params.name),
     'counter.add': (call) => write(port, call, [{ type: 'counter.add', name: call.params.name, ...call.body }]),
     'set.read': (call) => port.readSet(call.params.name),
@@ -92,6 +93,7 @@ export function createHandlers(port: AgentPort, clock: Clock, openapi: object): 
     'documents.list': async (call) => ({ documents: await port.documents(call.query) }),
     'digests.list': async () => ({ digests: await port.digests() }),
     'digests.read': (call) => port.digest(call.params.kind, call.params.name),
+    'blame.read': (call) => port.blame(call.params.kind, call.params.name),
     'changes.read': ({ query }) =>
       port.changes({ patterns: query.pattern ?? [], cursor: query.cursor ?? 'now', limit: query.limit ?? 100 }),
     'changes.watch': async (call) => {
@@ -110,6 +112,7 @@ export function createHandlers(port: AgentPort, clock: Clock, openapi: object): 
     'network.resume': () => port.resumeNetwork(),
     'members.list': async () => ({ members: await port.members() }),
     'invites.create': ({ body }) => port.invite({ role: 'writer', expiresSeconds: 3_600, uses: 1, ...body }),
+    'evidence.list': () => port.evidence(),
     'status.read': () => port.status(),
     'health.read': () => port.health(),
     'openapi.read': async () => openapi,

@@ -6,16 +6,20 @@
  * Reading a document that nobody wrote gives the empty value of its kind. JSON values come with their keys sorted.
  */
 import type {
+  Blame,
   ChangePage,
   CounterValue,
   DocumentDigest,
   DocumentKind,
   DocumentSummary,
+  EvidenceList,
   Health,
   Invitation,
   InviteInput,
   Json,
   JsonValue,
+  LiveKind,
+  LogEntry,
   LogPage,
   Member,
   NetworkState,
@@ -70,11 +74,18 @@ export interface AgentPort {
   write(request: WriteRequest): Promise<Receipt>
 
   readLog(name: string, query: LogQuery): Promise<LogPage>
+  /** With what proves its author. `not-found` where the log shows none of that id. */
+  readEntry(name: string, id: string): Promise<LogEntry>
   readCounter(name: string): Promise<CounterValue>
   readSet(name: string): Promise<SetValue>
   readRegister(name: string): Promise<RegisterValue>
   readText(name: string): Promise<TextValue>
   readJson(name: string): Promise<JsonValue>
+
+  /** Who wrote what of a document as it is now. */
+  blame(kind: LiveKind, name: string): Promise<Blame>
+  /** What was kept aside or turned away here, and why. */
+  evidence(): Promise<EvidenceList>
 
   documents(filter: { readonly kind?: DocumentKind; readonly prefix?: string }): Promise<readonly DocumentSummary[]>
   /** `not-found` for a document that nobody wrote. */

@@ -64,6 +64,9 @@ const count = Type.Integer({ minimum: 0 })
 
 export const documentKind = oneOf(['log', 'counter', 'set', 'register', 'text', 'json'], { title: 'DocumentKind' })
 export type DocumentKind = Static<typeof documentKind>
+/** Kinds that are read as a whole. */
+export const liveKind = oneOf(['counter', 'set', 'register', 'text', 'json'])
+export type LiveKind = Static<typeof liveKind>
 
 export const documentName = Type.String({
   minLength: 1,
@@ -120,19 +123,28 @@ const envelope = shape(
   { description: 'the envelope that carries it' },
 )
 
+const provenance = shape(
+  'Provenance',
+  {
+    hash: Type.String(),
+    key: Type.String(),
+    written: time,
+    signedAt: orNull(Type.Integer({ minimum: 1, description: 'the envelope of the feed whose signature vouches: itself, or a later one' })),
+    verified: Type.Boolean({
+      description:
+        'checked now: the chain leads there, the key signed it, and by the records that it names its author might write with that key',
+    }),
+  },
+  { description: "what proves the author: the envelope's hash, the key of its feed, when it was written, and where its signature is" },
+)
+
 export const logEntry = shape('LogEntry', {
   id: Type.String({ description: 'sortable by time of writing; never chosen by a client' }),
   time,
   author,
   ...entryFields,
   envelope,
-  provenance: Type.Optional(
-    shape(
-      'Provenance',
-      { hash: Type.String(), key: Type.String(), written: time },
-      { description: "the envelope's hash, the key that signed it, and its stamp" },
-    ),
-  ),
+  provenance: Type.Optional(provenance),
 })
 export type LogEntry = Static<typeof logEntry>
 
@@ -242,6 +254,27 @@ export const documentDigest = shape('DocumentDigest', {
 })
 export type DocumentDigest = Static<typeof documentDigest>
 
+const blamedPart = shape(
+  'BlamedPart',
+  {
+    text: Type.Optional(Type.String({ description: 'of a text: a stretch of it; all together are the text' })),
+    key: Type.Optional(
+      Type.String({ description: 'of a counter, set or register: the key or member; of json: a JSON Pointer (RFC 6901)' }),
+    ),
+    value: Type.Optional(
+      Type.Unsafe<Json>({ description: 'of a counter: what that run of its author has added up; of a register or json: the value' }),
+    ),
+    time,
+    author,
+    envelope,
+  },
+  { description: 'a part of a document, and who brought it when with which envelope' },
+)
+export type BlamedPart = Static<typeof blamedPart>
+
+export const blame = shape('Blame', { kind: liveKind, name: Type.String(), parts: list(blamedPart) })
+export type Blame = Static<typeof blame>
+
 export const change = shape('Change', {
   cursor: Type.String({
     description: 'resuming here gives what came after this change and those that share its cursor: all of one atomic write',
@@ -313,6 +346,36 @@ export const attention = shape(
   { description: 'something for a person to look at' },
 )
 export type Attention = Static<typeof attention>
+
+const evidence = shape('Evidence', {
+  kind: Type.String({ description: 'fork, stale-stamp, second-copy, quarantine, refused-feed, refused-peer or refused-join' }),
+  reason: Type.String(),
+  time: orNull(
+    Type.String({
+      format: 'date-time',
+      description: 'when it was seen first; of a refused peer, last; of an update in quarantine, when its author says that it was written',
+    }),
+  ),
+  author: Type.Optional(author),
+  feed: Type.Optional(Type.String()),
+  sequence: Type.Optional(Type.Integer({ minimum: 1 })),
+  document: Type.Optional(
+    shape(
+      null,
+      { id: Type.String(), kind: orNull(documentKind), name: orNull(Type.String()) },
+      { description: 'kind and name are null where nothing here tells them' },
+    ),
+  ),
+  key: Type.Optional(Type.String({ description: 'of a refused peer: the key that it proved to have' })),
+  address: Type.Optional(Type.String()),
+})
+export type Evidence = Static<typeof evidence>
+
+export const evidenceList = shape('EvidenceList', {
+  evidence: list(evidence),
+  omitted: Type.Integer({ minimum: 0, description: 'cases beyond those that one answer holds of their sort' }),
+})
+export type EvidenceList = Static<typeof evidenceList>
 
 export const status = shape('Status', {
   version: Type.String(),

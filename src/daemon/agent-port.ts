@@ -1,10 +1,17 @@
 /** The API's port on the replica: turns JSON-shaped requests into operations, and what the replica answers into JSON-shaped values. */
 import { createMatcher, integerToBigint, bigintToInteger, timeToMilliseconds } from '../api/index.ts'
-import type { AgentPort, Attention, Author, Change, LogEntry, Operation, Receipt } from '../api/index.ts'
+import type { AgentPort, Attention, Author, Change, Evidence, LogEntry, Operation, Receipt } from '../api/index.ts'
 import { SelfsameError, stampToMilliseconds } from '../core/index.ts'
-import type { InstanceId } from '../core/index.ts'
+import type { InstanceId, Stamp } from '../core/index.ts'
 import type { DocumentKind, Edit, EntryContent, RegisterCell } from '../document/index.ts'
-import type { LocalOperation, LogEntry as ReplicaLogEntry, Change as ReplicaChange, Replica } from '../replica/index.ts'
+import type {
+  Change as ReplicaChange,
+  Evidence as ReplicaEvidence,
+  LocalOperation,
+  LogEntry as ReplicaLogEntry,
+  Proof,
+  Replica,
+} from '../replica/index.ts'
 
 export interface AgentPortOptions {
   readonly replica: Replica
@@ -29,9 +36,8 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
 
   const uptimeSeconds = (): number => Math.max(0, (options.now() - options.startedAt) / 1_000)
 
-  function entryToJson(entry: ReplicaLogEntry, withProvenance: boolean): LogEntry {
+  function entryToJson(entry: ReplicaLogEntry, proof?: Proof): LogEntry {
     const { content, feed, id, sequence, stamp, time } = entry
-    const provenance = withProvenance ? reader.provenance(entry) : undefined
     return {
       id,
       time: isoOf(time),
@@ -41,8 +47,12 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
       ...(content.data === undefined ? {} : { data: content.data }),
       ...(content.tags === undefined ? {} : { tags: content.tags }),
       envelope: { feed, sequence },
-      ...(provenance === undefined ? {} : { provenance: { ...provenance, written: isoOf(stampToMilliseconds(stamp)) } }),
+      ...(proof === undefined ? {} : { provenance: proofToJson(proof, stamp) }),
     }
+  }
+
+  function evidenceToJson({ at, author, ...found }: ReplicaEvidence): Evidence {
+    return { ...found, time: at === null ? null : isoOf(at), ...(author === undefined ? {} : { author: authorOf(author) }) }
   }
 
   function changeToJson(change: ReplicaChange): Change {
@@ -55,7 +65,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
       author: authorOf(change.author),
       local: change.author === identity.instance,
       envelope: { feed, sequence },
-      ...(kind === 'log' ? { entries: entries.map((entry) => entryToJson(entry, false)) } : {}),
+      ...(kind === 'log' ? { entries: entries.map((entry) => entryToJson(entry)) } : {}),
       ...(keys.length > 0 ? { keys } : {}),
     }
   }
@@ -93,10 +103,17 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
         newestFirst: query.order === 'newest',
         after: query.cursor === undefined ? undefined : entryCursorOf(query.cursor),
       })
+      const proofs = query.provenance ? await reader.provenance.proofs(page.entries) : []
       return {
-        entries: page.entries.map((entry) => entryToJson(entry, query.provenance)),
+        entries: page.entries.map((entry, index) => entryToJson(entry, proofs[index])),
         next: page.next === null ? null : `${page.next.time}-${page.next.id}`,
       }
+    },
+
+    async readEntry(name, id) {
+      const entry = reader.entry(name, id)
+      const [proof] = await reader.provenance.proofs([entry])
+      return entryToJson(entry, proof)
     },
 
     async readCounter(name) {
@@ -129,6 +146,30 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
 
     async readJson(name) {
       return { value: (await reader.value('json', name)).value }
+    },
+
+    async blame(kind, name) {
+      const parts = await reader.provenance.blame(kind, name)
+      return {
+        kind,
+        name,
+        parts: parts.map(({ origin: { author, feed, sequence, stamp }, value, ...part }) => ({
+          ...part,
+          ...(value === undefined ? {} : { value: typeof value === 'bigint' ? bigintToInteger(value) : value }),
+          time: isoOf(stampToMilliseconds(stamp)),
+          author: authorOf(author),
+          envelope: { feed, sequence },
+        })),
+      }
+    },
+
+    async evidence() {
+      const { evidence } = replica
+      const quarantine = evidence.quarantine(evidencePerSortMax)
+      const sorts = [evidence.cases(), quarantine.found, evidence.refusedFeeds(), evidence.refusedPeers()]
+      const shown = sorts.flatMap((sort) => sort.slice(0, evidencePerSortMax))
+      const total = sorts.reduce((sum, sort) => sum + sort.length, quarantine.total - quarantine.found.length)
+      return { evidence: shown.map(evidenceToJson), omitted: total - shown.length }
     },
 
     async documents({ kind, prefix }) {
@@ -276,17 +317,33 @@ function entryCursorOf(cursor: string): { time: number; id: string } {
   return { time: Number(parts[1]), id: parts[2] as string }
 }
 
+function proofToJson({ hash, isVerified, key, signedAt }: Proof, stamp: Stamp): NonNullable<LogEntry['provenance']> {
+  return { hash, key, written: isoOf(stampToMilliseconds(stamp)), signedAt, verified: isVerified }
+}
+
+/** Cases of one sort in one answer: there can be as many as a hostile member makes. */
+const evidencePerSortMax = 1_000
+/** Updates in quarantine that get a line of their own. */
+const quarantineLinesMax = 20
+
 /** What a person should look at. */
 function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceId) => string): Attention[] {
-  const attention: Attention[] = replica.evidence().map(({ kind, detail, at }) => ({ kind, detail, since: isoOf(at) }))
-  for (const [address, at] of replica.ownKeySeen) {
-    const detail = `a daemon with the key of this instance answers at ${address}: its home was copied. Stop one of them, and let the other machine join with a ticket of its own`
-    attention.push({ kind: 'second-copy', detail, since: isoOf(at) })
+  const { evidence } = replica
+  const attention: Attention[] = evidence.cases().map(({ kind, reason, at }) => ({ kind, detail: reason, since: isoOf(at ?? now) }))
+  const quarantine = evidence.quarantine(quarantineLinesMax)
+  for (const { at, author, document, feed, reason, sequence } of quarantine.found) {
+    const path = document?.name === undefined || document.name === null ? `document ${document?.id}` : `${document.kind}/${document.name}`
+    const who = author === undefined ? 'an unknown instance' : nameOf(author)
+    const detail = `an update of ${path} by ${who} (envelope ${sequence} of feed ${feed}) is kept and not shown: ${reason}`
+    attention.push({ kind: 'quarantine', detail, since: isoOf(at ?? now) })
   }
-  for (const row of replica.store.quarantine()) {
-    const detail = `an update in ${row.document.slice(0, 12)} from feed ${row.feed.slice(0, 8)} at ${row.sequence} is kept and not shown: ${row.reason}`
-    attention.push({ kind: 'quarantine', detail, since: isoOf(now) })
-  }
+  const more = quarantine.total - quarantine.found.length
+  if (more > 0)
+    attention.push({
+      kind: 'quarantine',
+      detail: `${more} more updates are kept and not shown: see 'selfsame evidence'`,
+      since: isoOf(now),
+    })
   for (const [instance, milliseconds] of replica.clocksAhead) {
     const detail = `the clock of ${nameOf(instance)} is ${Math.round(milliseconds / 1_000)} seconds ahead of ours: set both by a time server`
     attention.push({ kind: 'clock-skew', detail, since: isoOf(now) })

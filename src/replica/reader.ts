@@ -3,16 +3,18 @@
  * read from the store's index, live documents wait for the commit that changes them.
  */
 import { SelfsameError, assert, encode, hashAlgorithm, hashToId, idToBytes } from '../core/index.ts'
-import type { Clock, DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp, VersionKey } from '../core/index.ts'
+import type { Clock, DocumentId, FeedId, InstanceId, VersionKey } from '../core/index.ts'
 import { checkDocumentName, documentIdOf, parseEntryId, segmentDigest } from '../document/index.ts'
 import type { DocumentKind, DocumentValue, EntryContent, LiveKind } from '../document/index.ts'
 import { bodyTypeUpdate, decodeUpdateBody, mainSpace } from '../feed/index.ts'
-import type { Envelope } from '../feed/index.ts'
+import type { Envelope, Header } from '../feed/index.ts'
 import type { EntryCursor, SegmentRow, StoredEnvelope } from '../storage/index.ts'
 import type { Engine } from './engine.ts'
 import { storedToEnvelope } from './ledger.ts'
 import { changedKeys, entriesOf, updateBodiesOf } from './materialiser.ts'
 import type { PlacedEntry } from './materialiser.ts'
+import { Provenance } from './provenance.ts'
+import type { Origin } from './provenance.ts'
 
 /** Envelopes whose entries are kept decoded: a page of a log often reads one envelope many times. */
 const decodedEnvelopesMax = 128
@@ -26,21 +28,12 @@ const segmentDigestsMax = 10_000
 /** Tries to digest a log that is being written to, before giving up. */
 const digestTriesMax = 5
 
-export interface LogEntry {
+/** A log entry, and the envelope that brought it. */
+export interface LogEntry extends Origin {
   readonly id: string
-  /** Milliseconds since the Unix epoch. */
+  /** When it happened: milliseconds since the Unix epoch. */
   readonly time: number
-  readonly author: InstanceId
   readonly content: EntryContent
-  readonly feed: FeedId
-  readonly sequence: number
-  readonly stamp: Stamp
-}
-
-/** What proves an entry's author. */
-export interface Provenance {
-  readonly hash: EnvelopeHash
-  readonly key: PublicKey
 }
 
 export interface LogQuery {
@@ -62,15 +55,11 @@ export interface LogPage {
 }
 
 /** One document changed by one envelope. */
-export interface Change {
+export interface Change extends Origin {
   /** Resumes after this change. */
   readonly cursor: string
   readonly kind: DocumentKind
   readonly name: string
-  readonly feed: FeedId
-  readonly sequence: number
-  readonly stamp: Stamp
-  readonly author: InstanceId
   /** Of a log: what was appended and is shown. */
   readonly entries: readonly LogEntry[]
   /** Of cells: the keys that changed. */
@@ -78,12 +67,14 @@ export interface Change {
 }
 
 export class Reader {
+  readonly provenance: Provenance
   readonly #engine: Engine
   readonly #clock: Clock
   readonly #decoded = new Map<string, readonly PlacedEntry[]>()
   readonly #segmentDigests = new Map<string, string>()
 
   constructor(engine: Engine, clock: Clock) {
+    this.provenance = new Provenance(engine, clock)
     this.#engine = engine
     this.#clock = clock
   }
@@ -117,11 +108,17 @@ export class Reader {
     return { entries, next: after === undefined ? null : { time: after.time, id: after.id } }
   }
 
-  provenance(entry: LogEntry): Provenance {
-    const [stored] = this.#engine.store.envelopes(entry.feed, entry.sequence, entry.sequence, 1)
-    const key = this.#engine.ledger.feed(entry.feed)?.key
-    assert(stored !== undefined && key !== undefined, 'an entry whose envelope is not stored')
-    return { hash: stored.hash, key }
+  /** One entry of a log. Throws `not-found` where the log shows none of that id. */
+  entry(name: string, id: string): LogEntry {
+    const document = this.#idOf('log', name)
+    const place = parseEntryId(id)
+    const [stored] = place === undefined ? [] : this.#engine.store.envelopes(place.feed, place.sequence, place.sequence, 1)
+    if (stored !== undefined && stored.position !== null) {
+      const envelope = storedToEnvelope(stored)
+      const shown = this.#shownEntries(envelope).find((entry) => entry.document === document && entry.id === id)
+      if (shown !== undefined) return this.#logEntry(shown, envelope.header)
+    }
+    throw new SelfsameError('not-found', `the log ${JSON.stringify(name)} shows no entry ${JSON.stringify(id)}`)
   }
 
   /** The value of a live document, once what is in memory is durable. A document that nobody wrote is empty. */
@@ -204,7 +201,6 @@ export class Reader {
       // A log that went on to its next segment has two bodies and one change.
       if (kind === 'log' ? logs.has(document) || entries.length === 0 : body.value.update.length === 0) continue
       logs.add(document)
-      const shown = entries.map((entry) => ({ id: entry.id, time: entry.time, author, content: entry.content, feed, sequence, stamp }))
       changes.push({
         cursor: `${cursor}.${changes.length + 1}`,
         kind,
@@ -213,7 +209,7 @@ export class Reader {
         sequence,
         stamp,
         author,
-        entries: shown,
+        entries: entries.map((entry) => this.#logEntry(entry, envelope.header)),
         keys: changedKeys(stored.changed, index),
       })
     }
@@ -234,7 +230,7 @@ export class Reader {
   #entry(id: string, newestFirst: boolean): LogEntry {
     const place = parseEntryId(id)
     assert(place !== undefined, 'the index holds an id that is none')
-    const { feed, sequence, index, stamp } = place
+    const { feed, sequence, index } = place
     let entries = this.#decoded.get(`${feed}:${sequence}`)
     if (entries === undefined) {
       this.#readAhead(feed, sequence, newestFirst)
@@ -242,7 +238,11 @@ export class Reader {
     }
     const entry = entries?.[index]
     assert(entry !== undefined, 'the index holds an entry that its envelope does not')
-    return { id, time: entry.time, author: this.#authorOf(feed), content: entry.content, feed, sequence, stamp }
+    return this.#logEntry(entry, place)
+  }
+
+  #logEntry({ id, time, content }: PlacedEntry, { feed, sequence, stamp }: Pick<Header, 'feed' | 'sequence' | 'stamp'>): LogEntry {
+    return { id, time, author: this.#authorOf(feed), content, feed, sequence, stamp }
   }
 
   #readAhead(feed: FeedId, sequence: number, newestFirst: boolean): void {

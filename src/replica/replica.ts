@@ -16,10 +16,11 @@ import {
 } from '../membership/index.ts'
 import type { Invite, MemberTable, Role } from '../membership/index.ts'
 import type { Link, LinkId, Transport, TransportHandlers } from '../network/index.ts'
-import type { EvidenceRow, Store } from '../storage/index.ts'
+import type { Store } from '../storage/index.ts'
 import { Dialer } from './dialer.ts'
 import type { LocalWrite, WriteOutcome } from './draft.ts'
 import { Engine } from './engine.ts'
+import { EvidenceBook } from './evidence.ts'
 import { PresenceBoard } from './presence-board.ts'
 import { Reader } from './reader.ts'
 import { Sync } from './sync.ts'
@@ -29,8 +30,6 @@ import type { Identity } from './writer.ts'
 const idleMs = 1_000
 /** The name of the meta row that holds the invites of this instance. */
 const invitesName = 'invites'
-/** Addresses of copies of this home that are remembered. */
-const ownKeyAddressesMax = 16
 /** The name of the meta row that is there while a person wants to be offline. */
 const pausedName = 'network-paused'
 
@@ -105,11 +104,11 @@ export class Replica {
   readonly #dialer: Dialer
   readonly #presence: PresenceBoard
   readonly reader: Reader
+  /** What was kept aside or turned away here, and why. */
+  readonly evidence: EvidenceBook
   readonly #waiters = new Set<Waiter>()
   readonly #linksOpened = new Map<LinkId, { readonly key: PublicKey; readonly at: number }>()
   readonly #changeListeners = new Set<() => void>()
-  /** Addresses where something answered with our own key, and since when. */
-  readonly #ownKeySeen = new Map<string, number>()
   #network: 'stopped' | 'running' = 'stopped'
   #transition: Promise<void> = Promise.resolve()
   /** Invites are made and joins judged one after the other: each holds only for the invites and the table that the one before left. */
@@ -121,6 +120,7 @@ export class Replica {
     this.#options = options
     this.#engine = engine
     this.reader = new Reader(engine, clock)
+    this.evidence = new EvidenceBook(engine, clock)
     this.#dialer = new Dialer({
       engine,
       transport,
@@ -195,11 +195,6 @@ export class Replica {
   /** Feeds stored and not wholly applied: something they name has not arrived. */
   get waitingFeeds(): number {
     return this.#engine.waitingFeeds
-  }
-
-  /** Where a daemon with our own key was found, and when: a copy of this home runs there. */
-  get ownKeySeen(): ReadonlyMap<string, number> {
-    return this.#ownKeySeen
   }
 
   get store(): Store {
@@ -294,11 +289,6 @@ export class Replica {
     return this.#presence.states()
   }
 
-  /** What a person should look at: forks, second copies, and what else was kept as evidence. */
-  evidence(): readonly EvidenceRow[] {
-    return this.#engine.store.evidence()
-  }
-
   peers(): readonly PeerState[] {
     const { identity } = this.#options
     const told = this.#sync.told()
@@ -348,7 +338,11 @@ export class Replica {
 
   #handlers(): TransportHandlers {
     return {
-      mayConnect: (key) => this.#engine.members.memberByKey(key) !== undefined,
+      mayConnect: (key) => {
+        if (this.#engine.members.memberByKey(key) !== undefined) return true
+        this.evidence.peerRefused('refused-peer', key, 'no member has its key')
+        return false
+      },
       linkOpened: (link: Link) => {
         this.#linksOpened.set(link.id, { key: link.key, at: this.#options.clock.monotonic() })
         this.#sync.linkOpened(link)
@@ -371,10 +365,8 @@ export class Replica {
   }
 
   #noteOwnKey(address: string): void {
-    const { clock, logger } = this.#options
-    if (this.#ownKeySeen.has(address) || this.#ownKeySeen.size >= ownKeyAddressesMax) return
-    this.#ownKeySeen.set(address, Math.floor(clock.now()))
-    logger('network').warn({ address }, 'a daemon with the key of this instance answers elsewhere: its home was copied')
+    if (!this.evidence.ownKeyFound(address)) return
+    this.#options.logger('network').warn({ address }, 'a daemon with the key of this instance answers elsewhere: its home was copied')
   }
 
   #afterAdmissions<T>(admit: () => Promise<T>): Promise<T> {
@@ -411,6 +403,7 @@ export class Replica {
     const verdict = judgeJoinRequest(request, { table, invites: this.#invites(), issuer: identity, from, now })
     if (verdict.type === 'refused') {
       logger('membership').warn({ from, refusal: verdict.refusal }, 'a join was refused')
+      this.evidence.peerRefused('refused-join', from, verdict.refusal)
       return encodeJoinResponse(verdict.refusal)
     }
     if (verdict.type === 'admitted') {

@@ -7,6 +7,13 @@ import type { AgentPort, Change, EntryInput, Json, LogEntry, Operation, Presence
 const author = { id: 'ab'.repeat(16), name: 'laptop' }
 const feed = 'cd'.repeat(16)
 const epoch = 'e1'
+const proof = {
+  hash: 'ef'.repeat(32),
+  key: '12'.repeat(32),
+  written: new Date(1_800_000_000_000).toISOString(),
+  signedAt: 1,
+  verified: true,
+}
 
 interface Stored {
   readonly time: number
@@ -53,7 +60,7 @@ export function createMemoryAgent(): MemoryAgent {
     const ids = inputs.map(({ time: given, operationId, ...content }, index) => {
       const known = operationId === undefined ? undefined : entryIds.get(operationId)
       if (known !== undefined) return known
-      const id = `${sequence.toString(16).padStart(8, '0')}${index.toString(16).padStart(4, '0')}`
+      const id = `${sequence.toString(16).padStart(8, '0')}${index.toString(16).padStart(4, '0')}`.padStart(60, '0')
       const milliseconds = given === undefined ? Date.parse(time) : timeToMilliseconds(given)
       const entry: LogEntry = { id, time: new Date(milliseconds).toISOString(), author, ...content, envelope: { feed, sequence } }
       log.push({ time: milliseconds, entry })
@@ -195,12 +202,25 @@ export function createMemoryAgent(): MemoryAgent {
       const from = cursor === undefined ? 0 : ordered.findIndex(({ entry }) => entry.id === cursor) + 1
       if (cursor !== undefined && from === 0) throw new SelfsameError('cursor-expired', 'read again from the start')
       const page = ordered.slice(from, from + limit).map(({ entry }) => entry)
-      const proof = { hash: 'ef'.repeat(32), key: '12'.repeat(32), written: new Date(1_800_000_000_000).toISOString() }
       return {
         entries: provenance ? page.map((entry) => ({ ...entry, provenance: proof })) : page,
         next: from + limit < ordered.length ? (page.at(-1)?.id ?? null) : null,
       }
     },
+    async readEntry(name, id) {
+      const found = logs.get(name)?.find(({ entry }) => entry.id === id)
+      if (found === undefined) throw new SelfsameError('not-found', `there is no entry ${id}`)
+      return { ...found.entry, provenance: proof }
+    },
+    blame: async (kind, name) => ({
+      kind,
+      name,
+      parts: kind === 'text' ? [{ text: texts.get(name)?.text ?? '', time: proof.written, author, envelope: { feed, sequence: 1 } }] : [],
+    }),
+    evidence: async () => ({
+      evidence: [{ kind: 'refused-peer', reason: 'no member has its key', time: proof.written, key: '34'.repeat(32) }],
+      omitted: 0,
+    }),
     readCounter: async (name) => ({
       totals: Object.fromEntries([...(counters.get(name) ?? [])].map(([key, total]) => [key, bigintToInteger(total)])),
     }),
