@@ -161,10 +161,21 @@ describe('reading', () => {
 
   test('answers every route that reads, in the shape of the contract', async () => {
     const reads = (Object.values(routes) as Route[]).filter(({ method, path }) => method === 'GET' && path !== '/v1/watch')
+    const [entry] = (JSON.parse((await api.ask('GET', '/v1/log/memory/entries')).text) as LogPage).entries
     for (const { path } of reads) {
-      const answer = await api.ask('GET', path.replace(':kind', 'log').replace(':name', 'memory'))
+      const kind = path.startsWith('/v1/blame/') ? 'text' : 'log'
+      const answer = await api.ask('GET', path.replace(':kind', kind).replace(':name', 'memory').replace(':id', entry?.id ?? ''))
       expect({ path, status: answer.status }).toEqual({ path, status: 200 })
     }
+  })
+
+  test('gives one entry with its proof, and blames only what is read as a whole', async () => {
+    const receipt = JSON.parse((await api.askJson('POST', '/v1/log/memory/entries', { text: 'proven' })).text) as Receipt
+    const answer = await api.ask('GET', `/v1/log/memory/entries/${receipt.entries?.[0]}`)
+    expect(JSON.parse(answer.text)).toMatchObject({ text: 'proven', provenance: { signedAt: 1, verified: true } })
+    expect(problemIn(await api.ask('GET', `/v1/log/other/entries/${receipt.entries?.[0]}`)).code).toBe('not-found')
+    expect(problemIn(await api.ask('GET', '/v1/log/memory/entries/first')).code).toBe('invalid-request')
+    expect(problemIn(await api.ask('GET', '/v1/blame/log/memory')).code).toBe('invalid-request')
   })
 
   test('says what needs attention, and works offline on purpose', async () => {
