@@ -3,6 +3,7 @@ import type {
   BlamedPart,
   Change,
   ChangePage,
+  CreatedToken,
   DocumentDigest,
   DocumentKind,
   DocumentSummary,
@@ -26,6 +27,8 @@ import type {
   Status,
   TextValue,
   TimeInput,
+  Token,
+  TokenInput,
 } from './schemas.ts'
 
 /** How a write is made. */
@@ -172,6 +175,13 @@ export interface Agent {
   evidence(): Promise<EvidenceList>
   members(): Promise<readonly Member[]>
   invite(input?: InviteInput): Promise<Invitation>
+  readonly tokens: {
+    /** Rejects with `invalid-request` where the name is taken. The token is told this once. */
+    create(input: TokenInput): Promise<CreatedToken>
+    list(): Promise<readonly Token[]>
+    /** What it was used for ends at once. */
+    revoke(name: string): Promise<void>
+  }
   status(): Promise<Status>
   health(): Promise<Health>
   /** Asks the daemon to stop; it may run on for a moment. */
@@ -185,6 +195,10 @@ export interface ConnectOptions {
   readonly home?: string
   /** Instead of the home's own. */
   readonly socketPath?: string
+  /** Instead of a socket: where the daemon serves TCP, such as `http://127.0.0.1:7777`. Loopback only: a token goes in the clear. */
+  readonly url?: string
+  /** What makes this client known to the daemon; `SELFSAME_TOKEN` unless told. Over the socket it may do everything without one. */
+  readonly token?: string
   /** Gives up connecting. */
   readonly signal?: AbortSignal
 }

@@ -24,12 +24,13 @@ import type {
   WriteOptions,
 } from './agent.ts'
 import type { RouteBody, RouteQuery } from './contract.ts'
-import { checkSocketDirectory, homePathOf, socketPathOf } from './home-path.ts'
+import { checkSocketDirectory, homePathOf, socketPathOf, tokenOf } from './home-path.ts'
 import { abortReason, createConnection } from './http-connection.ts'
-import type { Connection, RequestOptions } from './http-connection.ts'
+import type { Connection, Place, RequestOptions } from './http-connection.ts'
 import { linesOf } from './lines.ts'
 import { problemToError } from './problem.ts'
 import type { Change, EntryInput, ImportProgress, LogEntry } from './schemas.ts'
+import { loopbackOf } from './tcp.ts'
 import { bigintToInteger, integerToBigint } from './values.ts'
 
 export { SelfsameError } from '../core/index.ts'
@@ -51,11 +52,12 @@ const eventLengthMax = 16 << 20
 const reconnectMillisecondsMin = 50
 const reconnectMillisecondsMax = 5_000
 
-/** Connects to the daemon of a home, and makes sure that it answers. Rejects with `daemon-not-running` where it does not. */
+/**
+ * Connects to the daemon of a home, and makes sure that it answers. Rejects with `daemon-not-running` where it does not, with
+ * `unauthorized` where it does not take the token.
+ */
 export async function connect(options: ConnectOptions = {}): Promise<Agent> {
-  const socketPath = options.socketPath ?? socketPathOf(homePathOf(options.home))
-  checkSocketDirectory(socketPath)
-  const connection = createConnection(socketPath)
+  const connection = createConnection(placeOf(options), tokenOf(options.token))
   try {
     await connection.call('health.read', { signal: options.signal })
   } catch (error) {
@@ -63,6 +65,22 @@ export async function connect(options: ConnectOptions = {}): Promise<Agent> {
     throw error
   }
   return createAgent(connection)
+}
+
+/** Throws `invalid-request` for a URL that a token must not go to, `home-unsafe` for a socket that cannot be trusted. */
+function placeOf({ home, socketPath = socketPathOf(homePathOf(home)), url }: ConnectOptions): Place {
+  if (url === undefined) {
+    checkSocketDirectory(socketPath)
+    return { socketPath }
+  }
+  const [, authority = ''] = /^http:\/\/([^/]+)\/?$/.exec(url) ?? []
+  const address = loopbackOf(authority)
+  if (address === undefined)
+    throw new SelfsameError(
+      'invalid-request',
+      `'${url}' is not the URL of a daemon on this machine: give one such as http://127.0.0.1:7777`,
+    )
+  return address
 }
 
 function createAgent(connection: Connection): Agent {
@@ -96,6 +114,11 @@ function createAgent(connection: Connection): Agent {
     evidence: () => call('evidence.list'),
     members: async () => (await call('members.list')).members,
     invite: (input = {}) => call('invites.create', { body: input }),
+    tokens: {
+      create: (input) => call('tokens.create', { body: input }),
+      list: async () => (await call('tokens.list')).tokens,
+      revoke: (name) => call('tokens.revoke', { params: { name } }),
+    },
     status: () => call('status.read'),
     health: () => call('health.read'),
     shutdown: () => call('daemon.shutdown'),

@@ -10,6 +10,7 @@ import type { AgentPort, LogQuery } from './port.ts'
 import { problemOf } from './problem.ts'
 import { pageEntriesMax, replicaWaitMillisecondsMax } from './schemas.ts'
 import type { EntryInput, ImportProgress, JsonPatchOperation, Operation, Receipt } from './schemas.ts'
+import type { Tokens } from './tokens.ts'
 import { timeToMilliseconds } from './values.ts'
 import { watchEvents } from './watch.ts'
 
@@ -44,7 +45,7 @@ export class OtherAnswer {
 
 export type Handlers = { readonly [Id in RouteId]: (call: Call<Id>) => Promise<RouteAnswer<Id> | OtherAnswer> }
 
-export function createHandlers(port: AgentPort, clock: Clock, openapi: object): Handlers {
+export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, openapi: object): Handlers {
   return {
     'operations.write': (call) => write(port, call, call.body.operations),
     'log.append': (call) =>
@@ -112,6 +113,9 @@ export function createHandlers(port: AgentPort, clock: Clock, openapi: object): 
     'network.resume': () => port.resumeNetwork(),
     'members.list': async () => ({ members: await port.members() }),
     'invites.create': ({ body }) => port.invite({ role: 'writer', expiresSeconds: 3_600, uses: 1, ...body }),
+    'tokens.list': async () => ({ tokens: tokens.list() }),
+    'tokens.create': async ({ body }) => tokens.create(body),
+    'tokens.revoke': async ({ params }) => tokens.revoke(params.name),
     'evidence.list': () => port.evidence(),
     'status.read': () => port.status(),
     'health.read': () => port.health(),

@@ -1,6 +1,6 @@
 /**
  * Where a home is and where its daemon's socket lies: shared by the daemon and every client, so both must come to the same
- * answer from the home alone. The only file outside the daemon and the commands that reads the environment.
+ * answer from the home alone. And with which token a client goes there. The only file outside the daemon and the commands that reads the environment.
  */
 import { lstatSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -14,6 +14,11 @@ const socketPathBytesMax = 100
 export function homePathOf(home?: string): string {
   const chosen = home ?? process.env.SELFSAME_HOME
   return chosen === undefined || chosen === '' ? join(homedir(), '.selfsame') : resolve(chosen)
+}
+
+/** The token that a client sends: the one given, else `SELFSAME_TOKEN`; none where both are missing or empty. */
+export function tokenOf(token = process.env.SELFSAME_TOKEN): string | undefined {
+  return token === '' ? undefined : token
 }
 
 /**
@@ -47,7 +52,10 @@ export function checkSocketDirectory(socketPath: string): void {
   const found = lstatSync(directory, { throwIfNoEntry: false })
   const user = process.geteuid?.()
   if (found === undefined || user === undefined) return
-  if (!found.isDirectory()) throw new SelfsameError('home-unsafe', `${directory} is not a directory: move it away`)
+  if (!found.isDirectory()) {
+    const what = found.isSymbolicLink() ? 'a symbolic link' : 'not a directory'
+    throw new SelfsameError('home-unsafe', `${directory} is ${what}: move it away, the daemon makes its own`)
+  }
   if (found.uid !== user && user !== 0)
     throw new SelfsameError('home-unsafe', `${directory} belongs to another user: the daemon's socket cannot be trusted there`)
   if ((found.mode & 0o077) !== 0) throw new SelfsameError('home-unsafe', `${directory} is open to other users: chmod 700 ${directory}`)

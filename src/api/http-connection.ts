@@ -1,4 +1,4 @@
-/** Requests to the daemon over its socket: kept-alive connections, typed routes, failures as `SelfsameError`. */
+/** Requests to the daemon, over its socket or TCP: kept-alive connections, typed routes, failures as `SelfsameError`. */
 import { Agent as ConnectionPool, request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { SelfsameError } from '../core/index.ts'
@@ -6,6 +6,7 @@ import type { RouteAnswer, RouteBody, RouteParams, RouteQuery } from './contract
 import { paths } from './paths.ts'
 import type { RouteId } from './paths.ts'
 import { problemToError } from './problem.ts'
+import type { TcpAddress } from './tcp.ts'
 
 /** Connections of one client: more would only queue in the daemon. */
 const connectionsMax = 64
@@ -46,7 +47,11 @@ class ConnectionLost extends Error {
   }
 }
 
-export function createConnection(socketPath: string): Connection {
+/** Where a daemon is reached. */
+export type Place = { readonly socketPath: string } | TcpAddress
+
+/** Connections to the daemon at a place, made when they are needed; `token` goes with every request. */
+export function createConnection(place: Place, token?: string): Connection {
   const pool = new ConnectionPool({ keepAlive: true, maxSockets: connectionsMax })
 
   function exchange<Id extends RouteId>(
@@ -58,11 +63,15 @@ export function createConnection(socketPath: string): Connection {
     const { signal } = options
     return new Promise((resolve, reject) => {
       const request = httpRequest({
-        socketPath,
+        ...place,
         agent: pool,
         method,
         path: pathOf(path, options.params, options.query),
-        headers: { ...(options.mediaType === undefined ? {} : { 'content-type': options.mediaType }), ...options.headers },
+        headers: {
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+          ...(options.mediaType === undefined ? {} : { 'content-type': options.mediaType }),
+          ...options.headers,
+        },
         ...(signal === undefined ? {} : { signal }),
       })
       request.once('response', (response) => {
@@ -70,7 +79,7 @@ export function createConnection(socketPath: string): Connection {
         else problemIn(response).then(reject, reject)
       })
       // Stays: a request can fail again after its answer began.
-      request.on('error', (error) => reject(signal?.aborted === true ? abortReason(signal) : failureOf(error, socketPath)))
+      request.on('error', (error) => reject(signal?.aborted === true ? abortReason(signal) : failureOf(error, place)))
       write(request).catch((error: unknown) => {
         reject(error instanceof Error ? error : new Error(String(error)))
         request.destroy()
@@ -163,14 +172,21 @@ async function problemIn(response: IncomingMessage): Promise<Error> {
   }
 }
 
-function failureOf(error: NodeJS.ErrnoException, socketPath: string): Error {
+function failureOf(error: NodeJS.ErrnoException, place: Place): Error {
+  const where = 'socketPath' in place ? place.socketPath : `${place.host}:${place.port}`
   switch (error.code) {
     case 'ENOENT':
     case 'ECONNREFUSED':
-      return new SelfsameError('daemon-not-running', 'the daemon is not running: selfsame up', { cause: error })
+      return new SelfsameError(
+        'daemon-not-running',
+        'socketPath' in place
+          ? 'the daemon is not running: selfsame up'
+          : `nothing answers at ${where}: selfsame up, with api.listen in its configuration`,
+        { cause: error },
+      )
     case 'EACCES':
     case 'EPERM':
-      return new SelfsameError('home-unsafe', `this user may not use ${socketPath}: the home belongs to another one`, { cause: error })
+      return new SelfsameError('home-unsafe', `this user may not use ${where}: the home belongs to another one`, { cause: error })
     default:
       return new ConnectionLost(error)
   }

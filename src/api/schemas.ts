@@ -5,6 +5,7 @@
 import Type from 'typebox'
 import type { Static, TObject, TProperties, TSchema } from 'typebox'
 import { cellKeyLengthMax, documentNameBytesMax, memberNameLengthMax, operationIdLengthMax, textLengthMax } from '../core/index.ts'
+import { allowancePattern } from './scope.ts'
 import { timePattern } from './values.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -398,6 +399,36 @@ export const health = shape('Health', {
   attention: list(attention),
 })
 export type Health = Static<typeof health>
+
+const tokenName = Type.String({
+  pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',
+  description: '1 to 64 letters, digits, dots, underscores and hyphens',
+})
+export const tokenNameParams = Type.Object({ name: tokenName })
+
+export const tokenInput = shape('TokenInput', {
+  name: tokenName,
+  allow: list(
+    Type.String({
+      pattern: allowancePattern,
+      maxLength: 300,
+      description: "'all', or kind/glob:rights with rights of read, append, write",
+    }),
+    { minItems: 1, maxItems: 64, description: 'such as log/memory:append,read or text/*:read; * stands for any characters, also /' },
+  ),
+  expiresSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 * 366 * 86_400, description: 'never unless told' })),
+})
+export type TokenInput = Static<typeof tokenInput>
+
+const tokenFields = { name: Type.String(), allow: list(Type.String()), created: time, expires: orNull(time) }
+export const token = shape('Token', tokenFields)
+export type Token = Static<typeof token>
+
+export const createdToken = shape('CreatedToken', {
+  token: Type.String({ description: 'a secret, shown this once: whoever sends it may do what it allows' }),
+  ...tokenFields,
+})
+export type CreatedToken = Static<typeof createdToken>
 
 export const networkState = shape('NetworkState', { paused: Type.Boolean() })
 export type NetworkState = Static<typeof networkState>

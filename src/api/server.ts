@@ -1,52 +1,35 @@
 /**
- * The local API's server: Fastify on a Unix socket. Routes and their validation come from the contract, what they do from
- * `handlers.ts`; here is what holds for all of them: limits, problem details, closing.
+ * The local API's server: on a Unix socket, and on TCP where that is asked for. Here is who is let in by which way, what watches
+ * there are, and closing; the application itself is `http-app.ts`.
  */
-import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
-import { PassThrough } from 'node:stream'
-import type { Readable } from 'node:stream'
-import { fastify } from 'fastify'
-import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
-import Type from 'typebox'
-import { operationIdLengthMax, SelfsameError } from '../core/index.ts'
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { SelfsameError } from '../core/index.ts'
 import type { Clock, Logger } from '../core/index.ts'
-import { mediaTypes, routes } from './contract.ts'
-import type { Route } from './contract.ts'
-import { createHandlers, OtherAnswer } from './handlers.ts'
-import type { Call } from './handlers.ts'
-import { parseJson, utf8ToText } from './json-text.ts'
+import { createGate } from './gate.ts'
+import { createHandlers } from './handlers.ts'
+import { createHttpApp } from './http-app.ts'
+import type { HttpAppOptions } from './http-app.ts'
 import { contractToOpenapi } from './openapi.ts'
-import type { RouteId } from './paths.ts'
 import type { AgentPort } from './port.ts'
-import { codeOfStatus, problemOf } from './problem.ts'
-import { entryInput } from './schemas.ts'
-import type { EntryInput, Receipt } from './schemas.ts'
 import { claimSocket, protectSocket } from './socket-file.ts'
-import { ajvOptions, queryToValues, validationError } from './validation.ts'
+import { checkNames, loopbackOf } from './tcp.ts'
+import type { TcpAddress, TcpOptions } from './tcp.ts'
+import type { Tokens } from './tokens.ts'
 
-/** Bytes of one request's body, streams of lines excepted. Each request under way holds its body and what it was parsed to. */
-const bodyBytesMax = 2 << 20
-/** Bytes of one request's line and headers: names of 256 bytes, percent-encoded, and 64 patterns fit. */
-const headerBytesMax = 64 << 10
-/** UTF-16 units of a percent-encoded path parameter. */
-const paramLengthMax = 1_024
-/** Connections at once; each costs some tens of kilobytes. Further ones are hung up on. */
-const connectionsMax = 256
 /** Watches at once; each reads the store after every commit. */
 const watchersMaxDefault = 64
-/** How long request headers may take to arrive. */
-const headersTimeoutMilliseconds = 10_000
-/** Silence on a connection with a request under way before it is given up. Beyond the longest wait for replicas and several heartbeats. */
-const silenceMillisecondsMax = 120_000
-/** How long an idle connection is kept for the next request. */
-const keepAliveMilliseconds = 30_000
 /** How long requests under way may take to finish when the server closes. */
 const closeMillisecondsMax = 5_000
 
 export interface ServerOptions {
   readonly port: AgentPort
+  readonly tokens: Tokens
   readonly socketPath: string
+  /** Whether a request over the socket needs a token, too; not unless told. */
+  readonly socketTokenRequired?: boolean
+  /** Serves TCP besides, where every request needs a token. */
+  readonly tcp?: TcpOptions | undefined
   readonly logger: Logger
   readonly clock: Clock
   /** Of the program, for the OpenAPI document. */
@@ -57,91 +40,34 @@ export interface ServerOptions {
 
 export interface Server {
   readonly socketPath: string
+  /** Where TCP is served; null where it is not. */
+  readonly tcpAddress: TcpAddress | null
   /** Accepts nothing new, ends watches, lets requests finish for a few seconds, and removes the socket. Idempotent. */
   close(): Promise<void>
 }
 
 /**
  * Serves the local API. Replaces the socket of a dead daemon. Throws `daemon-running` where another one answers, `home-unsafe`
- * where the socket's place cannot be trusted, `unavailable` where the socket cannot be made.
+ * where the socket's place cannot be trusted, `unavailable` where the socket cannot be made; of TCP `invalid-configuration` where the
+ * address is not one of this machine alone, `address-in-use` where it cannot be had.
  */
 export async function openServer(options: ServerOptions): Promise<Server> {
-  const { logger, clock, socketPath } = options
+  const { port, tokens, socketPath, tcp, logger, clock } = options
   const watchersMax = options.watchersMax ?? watchersMaxDefault
   const watchers = new Set<AbortController>()
-  const handlers = createHandlers(options.port, clock, contractToOpenapi(options.version))
+  const openapi = contractToOpenapi(options.version)
+  const gate = createGate({ port, tokens, handlersOn: (agent) => createHandlers(agent, tokens, clock, openapi) })
+  const apps: FastifyInstance[] = []
   let closing: Promise<void> | undefined
 
-  const app = fastify({
-    bodyLimit: bodyBytesMax,
-    connectionTimeout: silenceMillisecondsMax,
-    keepAliveTimeout: keepAliveMilliseconds,
-    exposeHeadRoutes: false,
-    return503OnClosing: false,
-    http: { maxHeaderSize: headerBytesMax, headersTimeout: headersTimeoutMilliseconds },
-    routerOptions: { maxParamLength: paramLengthMax },
-    ajv: { customOptions: ajvOptions },
-    schemaErrorFormatter: validationError,
-    clientErrorHandler: answerBrokenRequest,
-    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
-  })
-  app.server.maxConnections = connectionsMax
-
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    [mediaTypes.json, mediaTypes.mergePatch, mediaTypes.jsonPatch],
-    { parseAs: 'buffer' },
-    async (_request: FastifyRequest, bytes: Buffer) => (bytes.length === 0 ? undefined : parseJson(utf8ToText(bytes))),
-  )
-  app.addContentTypeParser(mediaTypes.text, { parseAs: 'buffer' }, async (_request: FastifyRequest, bytes: Buffer) => utf8ToText(bytes))
-  // Left unread: a stream of lines for its handler, any other type for the refusal.
-  app.addContentTypeParser('*', async () => undefined)
-
-  app.setErrorHandler(sendProblem)
-  app.setNotFoundHandler((request, reply) => sendProblem(notFound(request.url), request, reply))
-  app.addHook('onRequest', (_request, _reply, done) => {
-    done(closing === undefined ? undefined : new SelfsameError('unavailable', 'the daemon is stopping: try again when it is up'))
-  })
-  app.addHook('onResponse', (_request, _reply, done) => {
-    if (closing !== undefined) app.server.closeIdleConnections()
-    done()
-  })
-
-  for (const [id, route] of Object.entries(routes) as [RouteId, Route][]) {
-    const handler = handlers[id] as (call: Call<RouteId>) => Promise<unknown>
-    app.route({
-      method: route.method,
-      url: route.path,
-      schema: schemaOf(route),
-      preValidation: (request, _reply, done) => {
-        prepare(route, request)
-        done()
-      },
-      handler: async (request, reply) => {
-        const answer = await handler(callOf(request, reply))
-        if (answer instanceof OtherAnswer)
-          return reply.status(route.status).headers(answer.headers).type(answer.mediaType).send(answer.payload)
-        if (answer === undefined) return reply.status(route.status).send()
-        return reply.status(route.writes === true && isShort(answer as Receipt) ? 202 : route.status).send(answer)
-      },
-    })
-  }
-  refuseOtherMethods(app)
-
-  function callOf(request: FastifyRequest, reply: FastifyReply): Call<RouteId> {
-    return {
-      params: request.params as Call<RouteId>['params'],
-      query: request.query as Call<RouteId>['query'],
-      body: request.body as Call<RouteId>['body'],
-      mediaType: request.mediaType,
-      header: (name) => textOf(request.headers[name]),
-      stream: () => streamOf(request),
-      checkEntry: (value) => checkEntry(request, value),
-      watching: () => watching(reply),
-    }
+  /** An application of its own for each way in, so that connections on TCP cannot use up those of the socket. */
+  function openApp(admit: HttpAppOptions['admit']): FastifyInstance {
+    const app = createHttpApp({ admit, openWatch, isClosing: () => closing !== undefined, logger })
+    apps.push(app)
+    return app
   }
 
-  function watching(reply: FastifyReply): AbortSignal {
+  function openWatch(reply: FastifyReply): AbortSignal {
     if (watchers.size >= watchersMax) throw new SelfsameError('too-many-requests', `${watchersMax} watches are open already: close one`)
     const watcher = new AbortController()
     watchers.add(watcher)
@@ -152,152 +78,52 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     return watcher.signal
   }
 
-  function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    const known = toSelfsameError(error)
-    if (known.code === 'internal')
-      logger.error({ method: request.method, route: request.routeOptions.url, fault: faultOf(known) }, 'request failed')
-    const problem = problemOf(known)
-    if (known.code === 'too-large') {
-      // Fastify would hang up, and a client that is still sending would see that and not the answer: the rest is read and dropped.
-      reply.removeHeader('connection')
-      request.raw.resume()
-    }
-    void reply.status(problem.status).type(mediaTypes.problem).send(JSON.stringify(problem))
+  async function listenOnSocket(): Promise<void> {
+    await claimSocket(socketPath)
+    const app = openApp(({ headers }) => gate.admit(headers.authorization, options.socketTokenRequired ?? false))
+    await app.listen({ path: socketPath }).catch((error: unknown) => {
+      throw new SelfsameError('unavailable', `cannot listen on ${socketPath}: ${messageOf(error)}`, { cause: error })
+    })
+    protectSocket(socketPath)
+  }
+
+  async function listenOnTcp(names: TcpOptions): Promise<TcpAddress> {
+    const address = loopbackOf(names.listen)
+    if (address === undefined) throw new SelfsameError('invalid-configuration', `${names.listen} is not an address of this machine alone`)
+    const app = openApp((request, reply) => {
+      const { headers, method, socket } = request
+      void reply.headers(checkNames(names, { host: address.host, port: socket.localPort ?? address.port }, headers))
+      if (method !== 'OPTIONS' || headers.origin === undefined) return gate.admit(headers.authorization, true)
+      // A browser asks, without the token, whether it may send it.
+      void reply.status(204).send()
+      return undefined
+    })
+    await app.listen(address).catch((error: unknown) => {
+      throw new SelfsameError('address-in-use', `cannot listen on ${names.listen}: ${messageOf(error)}`, { cause: error })
+    })
+    return { host: address.host, port: (app.server.address() as AddressInfo).port }
   }
 
   async function close(): Promise<void> {
     for (const watcher of watchers) watcher.abort()
-    const cancel = clock.after(closeMillisecondsMax, () => app.server.closeAllConnections())
-    await app.close()
+    const cancel = clock.after(closeMillisecondsMax, () => {
+      for (const app of apps) app.server.closeAllConnections()
+    })
+    await Promise.all(apps.map((app) => app.close()))
     cancel()
   }
 
-  await claimSocket(socketPath)
   try {
-    await app.listen({ path: socketPath })
+    await listenOnSocket()
+    const tcpAddress = tcp === undefined ? null : await listenOnTcp(tcp)
+    logger.info({ socketPath, tcpAddress }, 'serving the local api')
+    return { socketPath, tcpAddress, close: () => (closing ??= close()) }
   } catch (error) {
-    throw new SelfsameError('unavailable', `cannot listen on ${socketPath}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    })
-  }
-  protectSocket(socketPath)
-  logger.info({ socketPath }, 'serving the local api')
-  return { socketPath, close: () => (closing ??= close()) }
-}
-
-const noQuery = Type.Object({}, { additionalProperties: false })
-
-function schemaOf(route: Route): Record<string, unknown> {
-  const parsed = Object.entries(route.body ?? {}).filter(([mediaType]) => mediaType !== mediaTypes.lines)
-  return {
-    querystring: route.query ?? noQuery,
-    ...(route.params === undefined ? {} : { params: route.params }),
-    ...(parsed.length === 0 ? {} : { body: { content: Object.fromEntries(parsed.map(([mediaType, schema]) => [mediaType, { schema }])) } }),
+    await close()
+    throw error
   }
 }
 
-/** What Fastify's validation leaves open: that the body is of a type that the route has a schema for, and the values of a query. */
-function prepare(route: Route, request: FastifyRequest): void {
-  const { body } = route
-  if (body !== undefined && (request.mediaType === undefined || !Object.hasOwn(body, request.mediaType))) {
-    throw new SelfsameError('unsupported-media-type', `send the body with content-type ${Object.keys(body).join(' or ')}`)
-  }
-  if (route.query !== undefined) request.query = queryToValues(route.query, request.query as Record<string, string | string[]>)
-  const operationId = textOf(request.headers['idempotency-key'])
-  if (operationId !== undefined && (operationId.length === 0 || operationId.length > operationIdLengthMax)) {
-    throw new SelfsameError('invalid-request', `headers.idempotency-key must have 1 to ${operationIdLengthMax} characters`)
-  }
-}
-
-function refuseOtherMethods(app: FastifyInstance): void {
-  for (const [path, group] of Map.groupBy(Object.values(routes) as Route[], (route) => route.path)) {
-    const allowed: readonly HTTPMethods[] = group.map((route) => route.method)
-    app.route({
-      method: (app.supportedMethods as HTTPMethods[]).filter((method) => !allowed.includes(method)),
-      url: path,
-      handler: async (request, reply) => {
-        void reply.header('allow', allowed.join(', '))
-        throw new SelfsameError('method-not-allowed', `${request.method} does not exist here: use ${allowed.join(' or ')}`)
-      },
-    })
-  }
-}
-
-/** The request's bytes, as a stream that can be left early without hanging up on the client. */
-function streamOf(request: FastifyRequest): Readable {
-  const source = new PassThrough()
-  request.raw.pipe(source)
-  request.raw.once('close', () => {
-    if (!request.raw.complete) source.destroy()
-  })
-  // What nobody reads any more is read and dropped, so that the client can finish sending and see the answer.
-  source.once('close', () => request.raw.resume())
-  return source
-}
-
-function checkEntry(request: FastifyRequest, value: unknown): EntryInput {
-  const validate = request.getValidationFunction(entryInput) ?? request.compileValidationSchema(entryInput)
-  if (!validate(value)) throw validationError(validate.errors ?? [], 'entry')
-  return value as EntryInput
-}
-
-function isShort(receipt: Receipt): boolean {
-  return receipt.replicas.held < receipt.replicas.asked
-}
-
-function textOf(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header.join(', ') : header
-}
-
-function notFound(url: string): SelfsameError {
-  const path = url.split('?')[0] as string
-  const nested = /^\/v1\/(log|counter|set|register|text|json)\/[^/]+\/./.test(path)
-  return new SelfsameError(
-    'not-found',
-    `there is no ${path.slice(0, 200)} in this API${nested ? ': write a slash in a document name as %2F' : '; GET /v1/openapi.json tells what there is'}`,
-  )
-}
-
-function toSelfsameError(error: unknown): SelfsameError {
-  if (error instanceof SelfsameError) return error
-  const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
-  const code = codeOfStatus(status)
-  if (code === 'too-large')
-    return new SelfsameError(code, `the body is larger than ${bodyBytesMax} bytes; log entries go in any number as ${mediaTypes.lines}`, {
-      cause: error,
-    })
-  // Only what was refused is explained to the client: the message of a fault may hold anything.
-  return new SelfsameError(
-    code,
-    code !== 'internal' && error instanceof Error ? error.message : 'a fault in selfsame; the log of the daemon tells more',
-    { cause: error },
-  )
-}
-
-function faultOf(error: SelfsameError): string {
-  return error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : (error.stack ?? error.message)
-}
-
-/** Answers what the HTTP parser refused, where an answer can still be sent. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket & { readonly _httpMessage?: unknown }): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || (socket._httpMessage ?? null) !== null) {
-    socket.destroy()
-    return
-  }
-  const problem = problemOf(
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? new SelfsameError('too-large', `the request's headers are larger than ${headerBytesMax} bytes`)
-      : new SelfsameError(
-          'invalid-request',
-          error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'the request did not arrive in time' : 'this is not an HTTP/1.1 request',
-        ),
-  )
-  const body = JSON.stringify(problem)
-  const head = [
-    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
-    `content-type: ${mediaTypes.problem}`,
-    `content-length: ${Buffer.byteLength(body)}`,
-    'connection: close',
-  ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -16,6 +16,7 @@ import {
 import { addLifeCommands } from './life-commands.ts'
 import { addLogCommands } from './log-commands.ts'
 import { printable } from './output.ts'
+import { addTokenCommands } from './token-commands.ts'
 
 /** Exit code of a command line that cannot be understood (sysexits `EX_USAGE`). */
 const exitCodeOfUsage = errorTable['invalid-request'].exit
@@ -69,6 +70,8 @@ export function createProgram(surroundings: Surroundings): Command {
   addMemberCommands(doors)
   addPresenceCommands(doors)
   addNetworkCommands(doors)
+  program.commandsGroup('Access:')
+  addTokenCommands(doors)
   return program
 }
 

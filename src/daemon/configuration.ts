@@ -8,6 +8,7 @@ import Type from 'typebox'
 import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { TLocalizedValidationError } from 'typebox/error'
+import { loopbackOf } from '../api/index.ts'
 import { SelfsameError } from '../core/index.ts'
 import { nearestName } from './nearest-name.ts'
 
@@ -35,6 +36,10 @@ const schema = Type.Object(
       announce: Type.Array(Type.String({ pattern: '^/.+$' }), { default: [] }),
     }),
     api: section({
+      listen: Type.Refine(Type.String({ default: '' }), (text) => text === '' || (loopbackOf(text)?.port ?? 0) > 0),
+      hosts: Type.Array(Type.String({ pattern: '^[A-Za-z0-9.-]+(:[0-9]{1,5})?$' }), { default: [] }),
+      origins: Type.Array(Type.String({ pattern: '^[a-z][a-z0-9+.-]*://[^/\\s]+$' }), { default: [] }),
+      socket_token_required: Type.Boolean({ default: false }),
       watchers_max: Type.Integer({ minimum: 1, maximum: 10_000, default: 64 }),
     }),
     storage: section({
@@ -65,6 +70,10 @@ const expectations: Readonly<Record<string, string>> = {
   'network.mdns': 'true or false',
   'network.bootstrap': "a list of multiaddrs that end in a peer id, such as '/ip4/192.0.2.1/tcp/27200/p2p/12D3KooW...'",
   'network.announce': "a list of multiaddrs such as '/dns4/home.example/tcp/27200'",
+  'api.listen': "'' for no TCP, or a loopback address with a port, such as '127.0.0.1:7777': the API is never served to other machines",
+  'api.hosts': "a list of names with or without a port, such as 'memory.localhost:7777'",
+  'api.origins': "a list of origins, such as 'http://localhost:3000'",
+  'api.socket_token_required': 'true or false',
   'api.watchers_max': 'a whole number from 1 to 10000',
   'storage.cache_bytes': 'a whole number of bytes, at least 1048576',
   'log.level': `one of ${levels.join(', ')}`,

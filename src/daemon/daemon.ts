@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { openServer, socketPathOf } from '../api/index.ts'
+import { openServer, openTokens, socketPathOf } from '../api/index.ts'
 import { SelfsameError, hashToId, idToBytes, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
 import type { AgentId, Logger } from '../core/index.ts'
 import { createLibp2pTransport, listenAddresses } from '../network/index.ts'
@@ -13,7 +13,7 @@ import { damageAdvice, lockHome, openSqliteStore } from '../storage/index.ts'
 import { createAgentPort } from './agent-port.ts'
 import { readConfiguration } from './configuration.ts'
 import type { Environment } from './configuration.ts'
-import { openHome } from './home.ts'
+import { openHome, openTokenShelf } from './home.ts'
 import type { Identity } from './home.ts'
 import { openLogs } from './logging.ts'
 
@@ -85,7 +85,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       serviceTag: rendezvousOf('selfsame/mdns/1', identity.agent).slice(0, 32),
       gossipTopic: rendezvousOf('selfsame/gossip/1', identity.agent),
       mdns: configuration.network.mdns,
-      joinOpen: () => replica.isJoinOpen(),
+      joinOpen: () => replica.membership.isJoinOpen(),
       clock: systemClock,
       random: systemRandom,
       logger: logs.logger('network'),
@@ -105,6 +105,10 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       cacheBytes: configuration.storage.cache_bytes,
       bootstrap: configuration.network.bootstrap,
       announce: configuration.network.announce,
+      rootKey: () => {
+        const seed = readRootSeed(paths)
+        return seed === null ? null : signingKeyOf(seed)
+      },
       fatal,
     })
     if (replica.members.genesis === null) {
@@ -128,7 +132,10 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
         startedAt: systemClock.now(),
         requestShutdown: () => systemClock.after(shutdownDelayMs, stop),
       }),
+      tokens: openTokens({ shelf: openTokenShelf(paths), clock: systemClock, random: systemRandom }),
       socketPath: socketPathOf(paths.directory),
+      socketTokenRequired: configuration.api.socket_token_required,
+      tcp: configuration.api.listen === '' ? undefined : configuration.api,
       logger: logs.logger('api'),
       clock: systemClock,
       version,

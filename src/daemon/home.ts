@@ -18,6 +18,7 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
+import type { TokenShelf } from '../api/index.ts'
 import { idBytes, idToBytes, memberNameLengthMax, SelfsameError } from '../core/index.ts'
 import type { AgentId, InstanceId } from '../core/index.ts'
 
@@ -27,6 +28,8 @@ export interface HomePaths {
   /** The identity and its secrets. It is written last: where it is, there is an instance. */
   readonly identity: string
   readonly configuration: string
+  /** What the tokens of the local API allow, and their hashes. */
+  readonly tokens: string
   readonly database: string
   /** What belongs to a running daemon: the socket, the log. Can be deleted when none runs. */
   readonly run: string
@@ -51,6 +54,7 @@ function homePathsOf(directory: string): HomePaths {
     directory: absolute,
     identity: join(absolute, 'identity.json'),
     configuration: join(absolute, 'config.toml'),
+    tokens: join(absolute, 'tokens.json'),
     database: join(absolute, 'memory.sqlite'),
     run,
     log: join(run, 'daemon.log'),
@@ -113,6 +117,20 @@ export function openHome(directory: string): { readonly paths: HomePaths; readon
   if (text === undefined) throw homeMissing(paths.directory)
   onDisk(paths.directory, () => mkdirSync(paths.run, { recursive: true, mode: 0o700 }))
   return { paths, identity: parseIdentity(text, paths.identity) }
+}
+
+/** Where the tokens of a home are kept. Writing throws `storage-failed`, reading `home-unsafe` where others could read them, too. */
+export function openTokenShelf(paths: HomePaths): TokenShelf {
+  return {
+    read: () => readPrivate(paths.tokens),
+    write(text) {
+      try {
+        writeDurably(paths.tokens, text)
+      } catch (error) {
+        throw new SelfsameError('storage-failed', `${paths.tokens} could not be written: ${(error as Error).message}`, { cause: error })
+      }
+    },
+  }
 }
 
 function homeMissing(directory: string): SelfsameError {

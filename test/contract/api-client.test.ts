@@ -23,7 +23,8 @@ afterEach(async () => {
 async function restart(): Promise<void> {
   const { socketPath } = api.server
   await api.server.close()
-  const server = await openServer({ port: api.agent, socketPath, logger: silentLogger, clock: systemClock, version: '0.0.0' })
+  const { agent: port, tokens } = api
+  const server = await openServer({ port, tokens, socketPath, logger: silentLogger, clock: systemClock, version: '0.0.0' })
   Object.assign(api, { server })
 }
 

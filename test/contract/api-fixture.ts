@@ -11,12 +11,12 @@ import { expect } from 'vitest'
 import { routes } from '../../src/api/contract.ts'
 import type { Route } from '../../src/api/contract.ts'
 import { connect, openServer } from '../../src/api/index.ts'
-import type { Agent, Server, ServerOptions } from '../../src/api/index.ts'
+import type { Agent, Server, ServerOptions, Tokens } from '../../src/api/index.ts'
 import { problem } from '../../src/api/schemas.ts'
 import type { Problem } from '../../src/api/schemas.ts'
 import { errorTable, systemClock } from '../../src/core/index.ts'
 import type { ErrorCode, Logger } from '../../src/core/index.ts'
-import { createMemoryAgent } from '../unit/api/memory-agent.ts'
+import { createMemoryAgent, createMemoryTokens } from '../unit/api/memory-agent.ts'
 import type { MemoryAgent } from '../unit/api/memory-agent.ts'
 
 export interface Answer {
@@ -32,6 +32,7 @@ export interface Ask {
 
 export interface Fixture {
   readonly agent: MemoryAgent
+  readonly tokens: Tokens
   readonly server: Server
   readonly client: Agent
   readonly faults: object[]
@@ -52,7 +53,8 @@ export async function openFixture(options: Partial<ServerOptions> = {}): Promise
   const agent = createMemoryAgent()
   const faults: object[] = []
   const logger: Logger = { debug() {}, info() {}, warn() {}, error: (fields) => void faults.push(fields) }
-  const server = await openServer({ port: agent, socketPath, logger, clock: systemClock, version: '0.0.0', ...options })
+  const tokens = createMemoryTokens(options.clock)
+  const server = await openServer({ port: agent, tokens, socketPath, logger, clock: systemClock, version: '0.0.0', ...options })
   const client = await connect({ socketPath })
 
   const ask: Fixture['ask'] = (method, path, { body, headers = {} } = {}) =>
@@ -77,6 +79,7 @@ export async function openFixture(options: Partial<ServerOptions> = {}): Promise
 
   return {
     agent,
+    tokens,
     server,
     client,
     faults,

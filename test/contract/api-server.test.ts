@@ -9,7 +9,7 @@ import type { Route } from '../../src/api/contract.ts'
 import { openServer } from '../../src/api/index.ts'
 import type { LogPage, Receipt, TextValue } from '../../src/api/index.ts'
 import { SelfsameError, silentLogger, systemClock } from '../../src/core/index.ts'
-import { createMemoryAgent } from '../unit/api/memory-agent.ts'
+import { createMemoryAgent, createMemoryTokens } from '../unit/api/memory-agent.ts'
 import { openFixture, problemIn, turns } from './api-fixture.ts'
 import type { Fixture } from './api-fixture.ts'
 
@@ -164,7 +164,11 @@ describe('reading', () => {
     const [entry] = (JSON.parse((await api.ask('GET', '/v1/log/memory/entries')).text) as LogPage).entries
     for (const { path } of reads) {
       const kind = path.startsWith('/v1/blame/') ? 'text' : 'log'
-      const answer = await api.ask('GET', path.replace(':kind', kind).replace(':name', 'memory').replace(':id', entry?.id ?? ''))
+      const fields: Record<string, string> = { kind, name: 'memory', id: entry?.id ?? '' }
+      const answer = await api.ask(
+        'GET',
+        path.replaceAll(/:(\w+)/g, (_, field: string) => fields[field] ?? ''),
+      )
       expect({ path, status: answer.status }).toEqual({ path, status: 200 })
     }
   })
@@ -397,6 +401,7 @@ describe('the socket', () => {
 
   const options = (socketPath: string) => ({
     port: createMemoryAgent(),
+    tokens: createMemoryTokens(),
     socketPath,
     logger: silentLogger,
     clock: systemClock,

@@ -18,6 +18,7 @@ const beforeTheApi: readonly ErrorCode[] = [
   'storage-version',
   'ticket-invalid',
   'join-refused',
+  'key-refused',
 ]
 
 describe('the closed list of errors', () => {

@@ -1,8 +1,21 @@
-/** A small agent in memory behind the API's port: one instance, every write durable at once, the semantics of one writer. */
+/** A small agent in memory behind the API's port (one instance, every write durable at once, the semantics of one writer), and tokens that nothing keeps. */
 import { createHash } from 'node:crypto'
-import { SelfsameError } from '../../../src/core/index.ts'
-import { bigintToInteger, createMatcher, integerToBigint, timeToMilliseconds } from '../../../src/api/index.ts'
-import type { AgentPort, Change, EntryInput, Json, LogEntry, Operation, Presence, Receipt, WriteRequest } from '../../../src/api/index.ts'
+import { SelfsameError, systemClock, systemRandom } from '../../../src/core/index.ts'
+import type { Clock } from '../../../src/core/index.ts'
+import { bigintToInteger, createMatcher, integerToBigint, openTokens, timeToMilliseconds } from '../../../src/api/index.ts'
+import type {
+  AgentPort,
+  Change,
+  EntryInput,
+  Json,
+  LogEntry,
+  Operation,
+  Presence,
+  Receipt,
+  Tokens,
+  TokenShelf,
+  WriteRequest,
+} from '../../../src/api/index.ts'
 
 const author = { id: 'ab'.repeat(16), name: 'laptop' }
 const feed = 'cd'.repeat(16)
@@ -306,6 +319,21 @@ export function createMemoryAgent(): MemoryAgent {
     },
   }
   return agent
+}
+
+export function createMemoryTokens(clock: Clock = systemClock): Tokens {
+  return openTokens({ shelf: createMemoryShelf(), clock, random: systemRandom })
+}
+
+/** A shelf that holds `text`, and what is written to it. */
+export function createMemoryShelf(text?: string): TokenShelf {
+  let held = text
+  return {
+    read: () => held,
+    write(next) {
+      held = next
+    },
+  }
 }
 
 function positionOf(cursor: string): number {

@@ -7,7 +7,7 @@ import { connect, socketPathOf } from '../../../src/api/client.ts'
 import { openServer } from '../../../src/api/index.ts'
 import type { Server } from '../../../src/api/index.ts'
 import { silentLogger, systemClock } from '../../../src/core/index.ts'
-import { createMemoryAgent } from '../api/memory-agent.ts'
+import { createMemoryAgent, createMemoryTokens } from '../api/memory-agent.ts'
 import type { MemoryAgent } from '../api/memory-agent.ts'
 import { run } from './console.ts'
 import type { RunOptions, Said } from './console.ts'
@@ -20,7 +20,14 @@ beforeEach(async () => {
   home = mkdtempSync(join(tmpdir(), 'selfsame-served-'))
   mkdirSync(join(home, 'run'), { mode: 0o700 })
   agent = createMemoryAgent()
-  server = await openServer({ port: agent, socketPath: socketPathOf(home), logger: silentLogger, clock: systemClock, version: '1.2.3' })
+  server = await openServer({
+    port: agent,
+    tokens: createMemoryTokens(),
+    socketPath: socketPathOf(home),
+    logger: silentLogger,
+    clock: systemClock,
+    version: '1.2.3',
+  })
 })
 
 afterEach(async () => {
