@@ -220,8 +220,9 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     },
 
     async invite({ role, expiresSeconds, uses, name }) {
-      const invitation = await replica.invite({ role, durationMilliseconds: expiresSeconds * 1_000, uses, name: name ?? null })
-      return { ticket: invitation.ticket, expires: isoOf(invitation.expiresAt), addresses: invitation.addresses }
+      const request = { role, durationMilliseconds: expiresSeconds * 1_000, uses, name: name ?? null }
+      const { addresses, invite, ticket } = await replica.membership.invite(request)
+      return { ticket, expires: isoOf(invite.expiresAt), addresses }
     },
 
     async members() {

@@ -13,7 +13,7 @@ import { damageAdvice, lockHome, openSqliteStore } from '../storage/index.ts'
 import { createAgentPort } from './agent-port.ts'
 import { readConfiguration } from './configuration.ts'
 import type { Environment } from './configuration.ts'
-import { openHome, openTokenShelf } from './home.ts'
+import { openHome, openTokenShelf, readRootSeed } from './home.ts'
 import type { Identity } from './home.ts'
 import { openLogs } from './logging.ts'
 

@@ -59,8 +59,12 @@ export interface MemberTable {
   readonly former: readonly FormerMember[]
   member(instance: InstanceId): Member | undefined
   memberByKey(key: PublicKey): Member | undefined
-  /** The first instance of a line of clones, which operation ids are keyed by. */
+  /** Whether the key is, or was, one of the instance's. */
+  isKeyOf(instance: InstanceId, key: PublicKey): boolean
+  /** The last of its line, which operation ids are keyed by. */
   lineageOf(instance: InstanceId): InstanceId
+  /** The line of an instance: itself, and those that it is a clone of, up to the one that was admitted. */
+  lineOf(instance: InstanceId): readonly InstanceId[]
   /**
    * Whether `instance` with `key` might write, as far as the records that an envelope names say: never by what else
    * is known here, so the answer, once it is yes or no, is the same everywhere and for ever.
@@ -145,6 +149,12 @@ export function createMemberSet(agent: AgentId): MemberSet {
     indexRecord(index, node)
   }
 
+  function lineOf(instance: InstanceId): readonly InstanceId[] {
+    const line = [instance]
+    for (let parent = index.parents.get(instance); parent !== undefined; parent = index.parents.get(parent)) line.push(parent)
+    return line
+  }
+
   function keptRecords(): readonly MembershipRecord[] {
     return graph.nodes.filter((node) => node.standing !== 'void').map((node) => node.record)
   }
@@ -171,11 +181,11 @@ export function createMemberSet(agent: AgentId): MemberSet {
     },
     member: (instance) => table().byInstance.get(instance),
     memberByKey: (key) => table().byKey.get(key),
-    lineageOf(instance) {
-      let first = instance
-      for (let parent = index.parents.get(first); parent !== undefined; parent = index.parents.get(first)) first = parent
-      return first
-    },
+    isKeyOf: (instance, key) =>
+      (index.entries.get(instance) ?? []).some(({ record }) => record.claim.key === key) ||
+      (index.acts.get(instance) ?? []).some(({ record }) => record.kind === 'rotation' && record.claim.key === key),
+    lineOf,
+    lineageOf: (instance) => lineOf(instance).at(-1) as InstanceId,
     mayWrite(instance, key, recordHeads) {
       const heads = recordHeads.map((hash) => graph.node(hash))
       if (heads.some((head) => head?.standing === 'void')) return 'no'
@@ -186,15 +196,10 @@ export function createMemberSet(agent: AgentId): MemberSet {
       return known.some((head) => head.holdsUnknown) ? 'unknown-records' : 'no'
     },
     writeLimit(instance, key) {
-      const { settlement } = table()
-      const level = settlement.level(instance)
-      if (level >= levelOf('writer') && settlement.keys(instance).includes(key)) return null
-      const limit = new Map<FeedId, number>()
-      const curbs = settlement.curbs(instance).filter(({ record }) => levelOf(record.role) < levelOf('writer'))
-      const rotations = settlement.rotations(instance).filter(({ record }) => record.key === key)
-      for (const { record } of [...curbs, ...rotations]) {
-        for (const { feed, sequence } of record.cut) limit.set(feed, Math.max(sequence, limit.get(feed) ?? 0))
-      }
+      const { settlement, writeLimits } = table()
+      const name = `${instance}:${key}`
+      let limit = writeLimits.get(name)
+      if (limit === undefined) writeLimits.set(name, (limit = writeLimitOf(settlement, instance, key)))
       return limit
     },
     citedBy(author) {
@@ -215,6 +220,18 @@ export function createMemberSet(agent: AgentId): MemberSet {
     digest: () => table().digest,
     add: (records) => Array.from(records, (record) => graph.add(record).map((node) => node.record)).flat(),
   }
+}
+
+function writeLimitOf(settlement: Settlement, instance: InstanceId, key: PublicKey): ReadonlyMap<FeedId, number> | null {
+  const isBelowWriter = (level: number): boolean => level < levelOf('writer')
+  if (!isBelowWriter(settlement.level(instance)) && settlement.keys(instance).includes(key)) return null
+  const curbs = settlement.curbs(instance).filter(({ record }) => isBelowWriter(levelOf(record.role)))
+  const rotations = settlement.rotations(instance).filter(({ record }) => record.key === key)
+  const limit = new Map<FeedId, number>()
+  for (const { record } of [...curbs, ...rotations]) {
+    for (const { feed, sequence } of record.cut) limit.set(feed, Math.max(sequence, limit.get(feed) ?? 0))
+  }
+  return limit
 }
 
 /** Whether the author, a member or the root key, may say this. `past`: what the author knew. */
@@ -257,6 +274,8 @@ interface Derived {
   readonly byInstance: ReadonlyMap<InstanceId, Member>
   readonly byKey: ReadonlyMap<PublicKey, Member>
   readonly digest: Uint8Array
+  /** By instance and key, as far as they were asked for. */
+  readonly writeLimits: Map<string, ReadonlyMap<FeedId, number> | null>
 }
 
 function derive(settlement: Settlement, everyone: readonly InstanceId[], records: readonly MembershipRecord[]): Derived {
@@ -293,6 +312,7 @@ function derive(settlement: Settlement, everyone: readonly InstanceId[], records
     byInstance: new Map(members.map((member) => [member.instance, member])),
     byKey,
     digest: hashOf('selfsame/records/1', idToBytes(hashes.toSorted().join(''))),
+    writeLimits: new Map(),
   }
 }
 

@@ -6,18 +6,20 @@
 import { HybridClock, SelfsameError, assert } from '../core/index.ts'
 import type { Clock, EnvelopeHash, FeedId, InstanceId, Logger, Random, RecordHash } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
-import type { Envelope, FrontierEntry } from '../feed/index.ts'
+import type { Envelope, FrontierEntry, Header } from '../feed/index.ts'
 import { createMemberSet, decodeRecord } from '../membership/index.ts'
 import type { MemberSet, MembershipRecord } from '../membership/index.ts'
 import { CommitFailure } from '../storage/index.ts'
 import type { EvidenceRow, Store } from '../storage/index.ts'
+import { Acceptance } from './acceptance.ts'
 import type { LocalWrite, PendingWrite, WriteOutcome } from './draft.ts'
 import { Intake } from './intake.ts'
 import type { IntakeTarget } from './intake.ts'
 import { Ledger } from './ledger.ts'
+import type { FeedState } from './ledger.ts'
 import { Materialiser } from './materialiser.ts'
 import { Writer } from './writer.ts'
-import type { Identity } from './writer.ts'
+import type { BuiltWrites, Identity } from './writer.ts'
 
 /** Envelopes stored or applied in one commit: about 20 ms of work, so that the loop is never held up longer. */
 const batchEnvelopesMax = 500
@@ -53,6 +55,8 @@ export interface Committed {
 }
 
 interface Batch {
+  /** All that is derived is thrown away, to be built anew. */
+  readonly cleared: boolean
   readonly own: readonly Envelope[]
   readonly settle: readonly (() => void)[]
   readonly writes: readonly PendingWrite[]
@@ -73,6 +77,7 @@ interface PendingPut {
 interface Loaded {
   readonly store: Store
   readonly ledger: Ledger
+  readonly acceptance: Acceptance
   readonly materialiser: Materialiser
   readonly writer: Writer
 }
@@ -162,6 +167,12 @@ export class Engine {
     return this.#durable
   }
 
+  /** Whether an envelope can still count by the member table alone: else it is taken only from who has it applied. */
+  takes({ feed, opening, sequence }: Header): boolean {
+    const state = this.ledger.feed(feed) ?? (opening === null ? undefined : { feed, ...opening })
+    return state === undefined || sequence <= this.#loaded.acceptance.cut(state)
+  }
+
   /** How far a feed is stored or about to be. */
   reaches(feed: FeedId): number {
     return Math.max(this.ledger.feed(feed)?.have ?? 0, this.#intake.reaches(feed))
@@ -178,9 +189,7 @@ export class Engine {
     if (this.#state === 'read-only') return Promise.reject(readOnlyError())
     if (this.#writes.length >= queuedWritesMax)
       return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
-    if (this.#members.member(this.#options.identity.instance)?.role === 'reader') {
-      return Promise.reject(new SelfsameError('forbidden', 'this instance is a reader: an admin of the agent can make it a writer'))
-    }
+    if (!this.#mayWrite()) return Promise.reject(this.#writeRefusal())
     return new Promise((resolve, reject) => {
       this.#writes.push({ write, resolve, reject })
       this.#schedulePump()
@@ -248,10 +257,11 @@ export class Engine {
   #load(store: Store): Loaded {
     const { identity, random, cacheBytes } = this.#options
     const ledger = new Ledger(store)
-    const lineageOf = (instance: InstanceId): InstanceId => this.#members.lineageOf(instance)
-    const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf })
     this.#members = createMemberSet(identity.agent)
     this.#members.add(store.records().map((row) => readStoredRecord(row.bytes)))
+    const acceptance = new Acceptance(ledger, this.#members)
+    const lineageOf = (instance: InstanceId): InstanceId => this.#members.lineageOf(instance)
+    const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf })
     this.#durable.clear()
     this.#waiting.clear()
     this.#ready.clear()
@@ -259,7 +269,10 @@ export class Engine {
       this.#hybridClock.merge(state.headStamp)
       if (state.applied < state.have) this.#ready.add(state.feed)
     }
-    for (const entry of ledger.frontier()) this.#durable.set(entry.feed, entry)
+    for (const state of ledger.feeds()) {
+      const told = acceptance.told(state)
+      if (told !== null) this.#durable.set(state.feed, told)
+    }
     const writer = new Writer({
       identity,
       store,
@@ -271,7 +284,7 @@ export class Engine {
       lineageOf,
     })
     if (this.#ready.size > 0) this.#schedulePump()
-    return { store, ledger, materialiser, writer }
+    return { store, ledger, acceptance, materialiser, writer }
   }
 
   #schedulePump(): void {
@@ -300,13 +313,19 @@ export class Engine {
       for (const [name, value] of put.meta) ledger.rows.meta.set(name, value)
       ledger.rows.evidence.push(...put.evidence)
     }
-    this.#intake.take(this.#intakeTarget(), batchEnvelopesMax, batchBytesMax)
-    this.#apply()
+    const cleared = records.length > 0 && this.#membersChanged()
+    ledger.rows.derivedCleared = cleared
+    // What is thrown away in this commit is built anew from the next on.
+    if (!cleared) {
+      this.#intake.take(this.#intakeTarget(), batchEnvelopesMax, batchBytesMax)
+      this.#apply()
+    }
     const writes = [...this.#writes]
-    const built = writer.build(this.#writes)
+    const built = cleared ? nothingBuilt : writer.build(this.#writes)
     materialiser.finishBatch()
     const taken = writes.slice(0, writes.length - this.#writes.length)
     const batch: Batch = {
+      cleared,
       own: built.envelope === null ? [] : [built.envelope],
       settle: built.settle,
       writes: taken,
@@ -323,6 +342,38 @@ export class Engine {
     this.#commit(batch)
   }
 
+  /**
+   * Sees to it that what is shown here counts by the new member table. A writer makes it count: it names all that it applied.
+   * Returns whether a reader, who cannot, has to build anew what it shows.
+   */
+  #membersChanged(): boolean {
+    const { acceptance, ledger, writer } = this.#loaded
+    acceptance.forget()
+    this.#waiting.clear()
+    for (const state of ledger.feeds()) if (state.applied < state.have) this.#ready.add(state.feed)
+    if (this.#mayWrite()) {
+      writer.declareApplied((past, feed) => acceptance.isExposed(past, feed))
+      return false
+    }
+    return this.#members.member(this.#options.identity.instance) !== undefined && acceptance.isOverrun()
+  }
+
+  #mayWrite(): boolean {
+    const role = this.#members.member(this.#options.identity.instance)?.role
+    return role === 'writer' || role === 'admin'
+  }
+
+  #writeRefusal(): SelfsameError {
+    const { instance } = this.#options.identity
+    const state = this.#members.former.find((former) => former.instance === instance)?.state
+    return new SelfsameError(
+      'forbidden',
+      state === undefined
+        ? 'this instance is a reader: an admin of the agent can make it a writer'
+        : `this instance was ${state} from the agent: an admin can give it a role again`,
+    )
+  }
+
   #addRecords(offered: readonly MembershipRecord[]): readonly MembershipRecord[] {
     const judged = this.#members.add(offered)
     if (judged.length === 0) return []
@@ -332,17 +383,19 @@ export class Engine {
       if (this.#members.standingOf(record.hash) === 'void') continue
       this.ledger.rows.records.push({ hash: record.hash, bytes: record.bytes })
     }
-    for (const state of this.ledger.feeds()) if (state.applied < state.have) this.#ready.add(state.feed)
     return judged
   }
 
   #intakeTarget(): IntakeTarget {
-    const { ledger, writer } = this.#loaded
+    const { acceptance, ledger, writer } = this.#loaded
     return {
       ledger,
       members: this.#members,
       ownFeed: writer.feed,
-      stored: (feed) => void this.#ready.add(feed),
+      stored: ({ hash, header: { feed, sequence } }) => {
+        this.#ready.add(feed)
+        if (this.#waiting.has(hash)) acceptance.reach(feed, sequence)
+      },
       // Another process holds a copy of this home, and the run: this one goes on in a run of its own.
       ownRunTaken: () => writer.endRun(),
     }
@@ -380,15 +433,19 @@ export class Engine {
   /** What an envelope has to wait for before it can be applied; null when it need not. */
   #missing(envelope: Envelope): EnvelopeHash | RecordHash | 'refused' | null {
     const { header } = envelope
-    const state = this.ledger.feed(header.feed)
+    const { acceptance, ledger } = this.#loaded
+    const state = ledger.feed(header.feed)
     assert(state !== undefined, 'a stored envelope has no feed')
-    if (header.sequence === 1 && header.previous !== null && this.ledger.find(header.previous)?.applied !== true) return header.previous
-    for (const dep of header.deps) if (this.ledger.find(dep)?.applied !== true) return dep
     const verdict = this.#members.mayWrite(state.instance, state.key, header.records)
-    if (verdict === 'unknown-records') return 'refused'
-    if (verdict === 'no') {
-      this.#intake.refuse(header.feed, 'its author may not write')
-      return 'refused'
+    if (verdict === 'no') this.#intake.refuse(header.feed, 'its author may not write')
+    if (verdict !== 'yes' || !acceptance.accepts(state, header.sequence)) return 'refused'
+    const rests = header.sequence === 1 && header.previous !== null ? [header.previous, ...header.deps] : header.deps
+    for (const hash of rests) {
+      const place = ledger.find(hash)
+      if (place?.applied === true) continue
+      // What an accepted envelope rests on is accepted with it.
+      if (place !== undefined && acceptance.reach(place.feed, place.sequence)) this.#ready.add(place.feed)
+      return hash
     }
     return null
   }
@@ -401,7 +458,7 @@ export class Engine {
   }
 
   #commit(batch: Batch): void {
-    const changed = this.ledger.frontier(this.ledger.changedFeeds())
+    const changed = this.#toldAnew(batch.records.length > 0 ? this.ledger.feeds() : this.ledger.changedFeeds())
     for (const envelope of batch.own) this.#wake(envelope.hash)
     this.#state = 'committing'
     this.#settled = this.store.commit(this.ledger.takeBatch()).then(
@@ -415,10 +472,22 @@ export class Engine {
     this.ledger.settle()
     this.materialiser.settle()
     for (const entry of changed) this.#durable.set(entry.feed, entry)
+    if (batch.cleared) this.#loaded = this.#load(this.store)
     this.#state = 'running'
     for (const read of this.#reads.splice(0)) read()
-    this.#tell(batch, changed)
+    this.#tell(batch, batch.cleared ? [...this.#durable.values()] : changed)
     this.#schedulePump()
+  }
+
+  /** Those of the feeds of which others are to be told something else than before. */
+  #toldAnew(feeds: Iterable<FeedState>): FrontierEntry[] {
+    const entries: FrontierEntry[] = []
+    for (const state of feeds) {
+      const entry = this.#loaded.acceptance.told(state)
+      const before = this.#durable.get(state.feed)
+      if (entry !== null && (before?.have !== entry.have || before.applied !== entry.applied)) entries.push(entry)
+    }
+    return entries
   }
 
   #tell(batch: Batch, changed: readonly FrontierEntry[]): void {
@@ -493,7 +562,9 @@ export class Engine {
   }
 }
 
-const emptyBatch: Batch = { own: [], settle: [], writes: [], records: [], puts: [], evidence: false }
+const nothingBuilt: BuiltWrites = { envelope: null, settle: [] }
+
+const emptyBatch: Batch = { cleared: false, own: [], settle: [], writes: [], records: [], puts: [], evidence: false }
 
 function readOnlyError(): SelfsameError {
   return new SelfsameError('read-only', 'there is no space left on the disk of this home: free some; writing goes on by itself')

@@ -27,8 +27,8 @@ export interface IntakeTarget {
   readonly members: MemberTable
   /** The feed of this instance's own run under way. */
   readonly ownFeed: FeedId | null
-  /** The feed has one envelope more. */
-  stored(feed: FeedId): void
+  /** The envelope is part of the ledger now. */
+  stored(envelope: Envelope): void
   /** Somebody else writes this instance's own run, or forked it. */
   ownRunTaken(): void
 }
@@ -131,14 +131,14 @@ export class Intake {
   #takeOne(envelope: Envelope, target: IntakeTarget): void {
     const { feed, opening, previous, sequence } = envelope.header
     if (this.#refused.has(feed)) return
-    if (opening !== null && target.members.memberByKey(opening.key)?.instance !== opening.instance) {
-      this.#refused.set(feed, 'its author is not a member')
+    if (opening !== null && !target.members.isKeyOf(opening.instance, opening.key)) {
+      this.#refused.set(feed, 'its author is not known here as an instance of the agent')
       return
     }
     const admission = target.ledger.admit(envelope)
     if (admission === 'stored') {
       this.#noteStamp(envelope, target.ledger)
-      target.stored(feed)
+      target.stored(envelope)
       if (feed === target.ownFeed) target.ownRunTaken()
       for (const orphan of this.#orphans.get(envelope.hash) ?? []) this.#refused.delete(orphan)
       this.#orphans.delete(envelope.hash)

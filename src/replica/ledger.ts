@@ -6,7 +6,7 @@
 import { assert } from '../core/index.ts'
 import type { EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
 import { clientIdOf, decodeHeader } from '../feed/index.ts'
-import type { Envelope, FrontierEntry } from '../feed/index.ts'
+import type { Envelope } from '../feed/index.ts'
 import type { FeedRow, PastRow, Store, StoredEnvelope, WriteBatch } from '../storage/index.ts'
 
 /** A feed as far as it is known here. */
@@ -24,8 +24,8 @@ export interface FeedState {
 }
 
 /** A batch being built: each field grows until the commit takes it. */
-export type BatchRows = {
-  -readonly [Name in keyof WriteBatch]-?: NonNullable<WriteBatch[Name]> extends ReadonlyMap<infer K, infer V>
+export type BatchRows = { derivedCleared: boolean } & {
+  -readonly [Name in Exclude<keyof WriteBatch, 'derivedCleared'>]-?: NonNullable<WriteBatch[Name]> extends ReadonlyMap<infer K, infer V>
     ? Map<K, V>
     : NonNullable<WriteBatch[Name]> extends readonly (infer Row)[]
       ? Row[]
@@ -81,10 +81,6 @@ export class Ledger {
     return this.#rows
   }
 
-  frontier(feeds: Iterable<FeedState> = this.#feeds.values()): FrontierEntry[] {
-    return Array.from(feeds, ({ feed, have, head, applied }) => ({ feed, have, head, applied }))
-  }
-
   /** Stores an authentic envelope if it is the next of its chain. The caller has verified signature and author. */
   admit(envelope: Envelope): Admission {
     const { header, hash } = envelope
@@ -127,14 +123,14 @@ export class Ledger {
   }
 
   /** Where an envelope is, the batch under way included. */
-  find(hash: EnvelopeHash): { readonly feed: FeedId; readonly sequence: number; readonly applied: boolean } | undefined {
+  find(hash: EnvelopeHash): FoundPlace | undefined {
     const pending = this.#pendingByHash.get(hash)
     if (pending !== undefined) {
-      return { feed: pending.header.feed, sequence: pending.header.sequence, applied: this.#pendingApplied.has(hash) }
+      return { feed: pending.header.feed, sequence: pending.header.sequence, applied: this.#pendingApplied.has(hash), position: null }
     }
     const place = this.#store.locate(hash)
     if (place === undefined) return undefined
-    return { feed: place.feed, sequence: place.sequence, applied: place.position !== null || this.#pendingApplied.has(hash) }
+    return { ...place, applied: place.position !== null || this.#pendingApplied.has(hash) }
   }
 
   /** A stored envelope, the batch under way included. */
@@ -241,7 +237,8 @@ export class Ledger {
   }
 
   get isEmpty(): boolean {
-    return Object.values(this.#rows).every((rows) => (rows instanceof Map ? rows.size : rows.length) === 0)
+    const { derivedCleared, ...rows } = this.#rows
+    return !derivedCleared && Object.values(rows).every((some) => (some instanceof Map ? some.size : some.length) === 0)
   }
 
   /** The batch under way, to commit. `settle` must follow once it is durable; if it fails, this ledger is void. */
@@ -304,6 +301,14 @@ export class Ledger {
   }
 }
 
+interface FoundPlace {
+  readonly feed: FeedId
+  readonly sequence: number
+  readonly applied: boolean
+  /** In the order of applying; null where it is not applied, or only by the batch under way. */
+  readonly position: number | null
+}
+
 /** What an envelope's author had applied, as it declares: for each other feed the last sequence, and how that grew with this envelope. */
 export interface DeclaredPast {
   readonly past: ReadonlyMap<FeedId, number>
@@ -347,5 +352,7 @@ function emptyRows(): BatchRows {
     quarantine: [],
     textVersions: [],
     evidence: [],
+    evidenceRemoved: [],
+    derivedCleared: false,
   }
 }

@@ -2,25 +2,16 @@
  * The replica: one instance's whole engine behind one face. Wires the commit loop, the conversation with peers, the
  * dialer, presence and reading together; a daemon gives it a store and a transport, a simulator gives it others.
  */
-import { SelfsameError } from '../core/index.ts'
-import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
+import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import type { JsonObject } from '../document/index.ts'
-import {
-  createInvite,
-  decodeInvites,
-  encodeInvites,
-  encodeJoinResponse,
-  encodeTicket,
-  isOpenInvite,
-  judgeJoinRequest,
-} from '../membership/index.ts'
-import type { Invite, MemberTable, Role } from '../membership/index.ts'
+import type { MemberTable } from '../membership/index.ts'
 import type { Link, LinkId, Transport, TransportHandlers } from '../network/index.ts'
 import type { Store } from '../storage/index.ts'
 import { Dialer } from './dialer.ts'
 import type { LocalWrite, WriteOutcome } from './draft.ts'
 import { Engine } from './engine.ts'
 import { EvidenceBook } from './evidence.ts'
+import { MembershipDesk } from './membership-desk.ts'
 import { PresenceBoard } from './presence-board.ts'
 import { Reader } from './reader.ts'
 import { Sync } from './sync.ts'
@@ -28,8 +19,6 @@ import type { Identity } from './writer.ts'
 
 /** Milliseconds of quiet after which housekeeping (snapshots) is done. */
 const idleMs = 1_000
-/** The name of the meta row that holds the invites of this instance. */
-const invitesName = 'invites'
 /** The name of the meta row that is there while a person wants to be offline. */
 const pausedName = 'network-paused'
 
@@ -49,6 +38,8 @@ export interface ReplicaOptions {
   readonly bootstrap: readonly string[]
   /** Multiaddrs to announce besides those listened on. */
   readonly announce: readonly string[]
+  /** The agent's root key, where it is on this machine: read each time, because it can be taken away meanwhile. */
+  readonly rootKey: () => SigningKey | null
   /** Called once with what cannot be gone on from. */
   readonly fatal: (error: unknown) => void
 }
@@ -74,22 +65,6 @@ export interface PeerState {
   readonly ahead: number | null
 }
 
-interface InviteRequest {
-  readonly role: Role
-  readonly durationMilliseconds: number
-  readonly uses: number
-  /** What the new instance is called; null leaves that to itself. */
-  readonly name: string | null
-}
-
-interface Invitation {
-  readonly ticket: string
-  /** Milliseconds since the Unix epoch. */
-  readonly expiresAt: number
-  /** Multiaddrs that the ticket names. */
-  readonly addresses: readonly string[]
-}
-
 interface Waiter {
   readonly feed: FeedId
   readonly sequence: number
@@ -106,13 +81,13 @@ export class Replica {
   readonly reader: Reader
   /** What was kept aside or turned away here, and why. */
   readonly evidence: EvidenceBook
+  /** What this instance does to the membership. */
+  readonly membership: MembershipDesk
   readonly #waiters = new Set<Waiter>()
   readonly #linksOpened = new Map<LinkId, { readonly key: PublicKey; readonly at: number }>()
   readonly #changeListeners = new Set<() => void>()
   #network: 'stopped' | 'running' = 'stopped'
   #transition: Promise<void> = Promise.resolve()
-  /** Invites are made and joins judged one after the other: each holds only for the invites and the table that the one before left. */
-  #admissions: Promise<unknown> = Promise.resolve()
   #cancelIdle: (() => void) | null = null
 
   private constructor(options: ReplicaOptions, engine: Engine) {
@@ -121,6 +96,16 @@ export class Replica {
     this.#engine = engine
     this.reader = new Reader(engine, clock)
     this.evidence = new EvidenceBook(engine, clock)
+    this.membership = new MembershipDesk({
+      engine,
+      identity,
+      clock,
+      random,
+      logger: logger('membership'),
+      rootKey: options.rootKey,
+      addresses: () => [...new Set([...options.announce, ...this.addresses()])],
+      joinRefused: (key, refusal) => this.evidence.peerRefused('refused-join', key, refusal),
+    })
     this.#dialer = new Dialer({
       engine,
       transport,
@@ -311,24 +296,6 @@ export class Replica {
       })
   }
 
-  /** Makes an invite and its ticket. Throws `forbidden` unless this instance is an admin. */
-  invite(request: InviteRequest): Promise<Invitation> {
-    return this.#afterAdmissions(() => this.#makeInvite(request))
-  }
-
-  /** Whether somebody may join: an invite is open, or was used up so lately that its answer may have to be repeated. */
-  isJoinOpen(): boolean {
-    const now = this.#options.clock.now()
-    for (const invite of this.#invites().values()) if (now < invite.expiresAt) return true
-    return false
-  }
-
-  /** Invites of this instance that can still be used. */
-  openInvites(): readonly Invite[] {
-    const now = this.#options.clock.now()
-    return [...this.#invites().values()].filter((invite) => isOpenInvite(invite, now))
-  }
-
   #idleSoon(): void {
     this.#cancelIdle ??= this.#options.clock.after(idleMs, () => {
       this.#cancelIdle = null
@@ -356,7 +323,7 @@ export class Replica {
       message: (link, channel, bytes) => this.#sync.message(link, channel, bytes),
       drained: (link, channel) => this.#sync.drained(link, channel),
       gossip: (_from, bytes) => this.#sync.gossip(bytes),
-      join: (from, request) => this.#afterAdmissions(() => this.#judgeJoin(from, request)),
+      join: (from, request) => this.membership.judgeJoin(from, request),
       addressFound: (key, address) => {
         if (key === this.#options.identity.key.publicKey) this.#noteOwnKey(address)
         else this.#dialer.addressFound(key, address)
@@ -367,59 +334,6 @@ export class Replica {
   #noteOwnKey(address: string): void {
     if (!this.evidence.ownKeyFound(address)) return
     this.#options.logger('network').warn({ address }, 'a daemon with the key of this instance answers elsewhere: its home was copied')
-  }
-
-  #afterAdmissions<T>(admit: () => Promise<T>): Promise<T> {
-    const done = this.#admissions.then(admit)
-    this.#admissions = done.catch(() => {})
-    return done
-  }
-
-  async #makeInvite(request: InviteRequest): Promise<Invitation> {
-    const { clock, identity, random } = this.#options
-    if (this.#engine.members.member(identity.instance)?.role !== 'admin') {
-      throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')
-    }
-    const now = Math.floor(clock.now())
-    const { invite, key } = createInvite(request, now, random)
-    const invites = new Map(this.#invites()).set(invite.key, invite)
-    await this.#engine.put({ meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
-    const addresses = [...new Set([...this.#options.announce, ...this.addresses()])]
-    const ticket = encodeTicket({
-      agent: identity.agent,
-      agentName: this.#engine.members.genesis?.name ?? '',
-      issuer: identity.key.publicKey,
-      addresses,
-      seed: key.seed,
-      expiresAt: invite.expiresAt,
-    })
-    return { ticket, expiresAt: invite.expiresAt, addresses }
-  }
-
-  async #judgeJoin(from: PublicKey, request: Uint8Array): Promise<Uint8Array | null> {
-    const { clock, identity, logger } = this.#options
-    const now = Math.floor(clock.now())
-    const table = this.#engine.members
-    const verdict = judgeJoinRequest(request, { table, invites: this.#invites(), issuer: identity, from, now })
-    if (verdict.type === 'refused') {
-      logger('membership').warn({ from, refusal: verdict.refusal }, 'a join was refused')
-      this.evidence.peerRefused('refused-join', from, verdict.refusal)
-      return encodeJoinResponse(verdict.refusal)
-    }
-    if (verdict.type === 'admitted') {
-      const invites = new Map(this.#invites()).set(verdict.invite.key, verdict.invite)
-      await this.#engine.put({ records: [verdict.admission], meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
-      logger('membership').info({ instance: verdict.admission.instance, name: verdict.admission.name }, 'an instance was admitted')
-    }
-    return encodeJoinResponse(this.#engine.members.records())
-  }
-
-  #invites(): ReadonlyMap<PublicKey, Invite> {
-    const bytes = this.#engine.store.meta(invitesName)
-    if (bytes === undefined) return new Map()
-    const invites = decodeInvites(bytes)
-    if (!invites.ok) throw new SelfsameError('storage-corrupt', `the stored invites are damaged: ${invites.reason}`)
-    return invites.value
   }
 
   #isTrying(key: PublicKey): boolean {

@@ -20,7 +20,8 @@ export interface OpenWant {
 
 export interface Session {
   readonly link: Link
-  readonly member: Member
+  /** As the member table has it now. */
+  member: Member
   /** Of the process at the other end, once it said hello. */
   boot: string | null
   program: string | null

@@ -52,6 +52,8 @@ const answerOverrunMax = 8 << 20
 const gossipFramingBytes = 1_024
 /** Milliseconds until something is tried again for which the store is not there right now. */
 const storeRetryMs = 200
+/** Milliseconds in which a peer that is no member any more can still hear of it, before its link is closed. */
+const farewellMs = 250
 /** Bytes that wait to be stored above which no more is asked for. */
 const inboxBytesHigh = 8 << 20
 
@@ -198,7 +200,7 @@ export class Sync {
     const { header } = envelope
     if (header.agent !== identity.agent) return 'reject'
     const key = this.#keyOf(envelope)
-    if (key === undefined || header.sequence <= engine.reaches(header.feed)) return 'ignore'
+    if (key === undefined || !engine.takes(header) || header.sequence <= engine.reaches(header.feed)) return 'ignore'
     if (!isSignedBy(envelope, key)) return 'reject'
     engine.offer([envelope])
     return 'accept'
@@ -366,10 +368,19 @@ export class Sync {
   }
 
   #membersChanged(records: readonly MembershipRecord[]): void {
-    const { engine } = this.#options
+    const { clock, engine } = this.#options
     for (const session of this.#sessions.values()) {
-      if (engine.members.memberByKey(session.link.key) === undefined) this.#drop(session, 'not a member any more')
-      else this.#sendRecords(session, records, false)
+      this.#sendRecords(session, records, false)
+      const member = engine.members.memberByKey(session.link.key)
+      if (member !== undefined) {
+        session.member = member
+        continue
+      }
+      // It is told why, and nothing more is taken from it or said to it.
+      this.#sessions.delete(session.link.id)
+      session.cancelTelling?.()
+      this.#release(session)
+      clock.after(farewellMs, () => this.#drop(session, 'not a member any more'))
     }
   }
 
@@ -473,7 +484,7 @@ export class Sync {
     const known = engine.ledger.feed(header.feed)
     if (known !== undefined) return known.key
     if (header.opening === null) return engine.intake.openingKey(header.feed)
-    return engine.members.memberByKey(header.opening.key)?.instance === header.opening.instance ? header.opening.key : undefined
+    return engine.members.isKeyOf(header.opening.instance, header.opening.key) ? header.opening.key : undefined
   }
 
   #want(session: Session, request: number, ranges: readonly FeedRange[], bytesMax: number): void {

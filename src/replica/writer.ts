@@ -341,6 +341,20 @@ export class Writer {
     return { envelope, settle: draft.settlements(envelope, own) }
   }
 
+  /**
+   * Names, in envelopes of its own, all that was applied here and not named yet: what this instance rests on, nobody's removal
+   * takes away. Only if `isNeeded`, given what the run has named so far, and the run's feed.
+   */
+  declareApplied(isNeeded: (past: ReadonlyMap<FeedId, number>, feed: FeedId) => boolean): void {
+    const { hybridClock, ledger, materialiser } = this.#options
+    const run = (this.#run ??= this.#openRun())
+    const state = ledger.feed(run.feed)
+    if (!isNeeded(state === undefined ? ledger.pastAfter(run.previous) : ledger.pastAt(run.feed, state.applied), run.feed)) return
+    for (let deps = this.#newDeps(run); deps.length > 0; deps = this.#newDeps(run)) {
+      materialiser.recordOwn(this.#admit(run, hybridClock.next(), deps.slice(0, headerDepsMax), [], []), [])
+    }
+  }
+
   /** More heads than one header may name go ahead in envelopes of their own: whatever is referred to must be declared. */
   #declareHeads(run: Run): void {
     const { hybridClock, materialiser } = this.#options

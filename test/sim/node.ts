@@ -119,6 +119,7 @@ export class SimNode {
       cacheBytes: this.#world.cacheBytes,
       bootstrap: [],
       announce: [],
+      rootKey: () => null,
       fatal: (error) =>
         this.#fault(`${this.name} cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
     })

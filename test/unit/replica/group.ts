@@ -71,7 +71,7 @@ export async function openGroup(
   const sent: number[] = []
   const open = (index: number, store: MemoryStore, address: string): Promise<Replica> => {
     const key = keys[index] as (typeof keys)[number]
-    const transport = network.attach(key.publicKey, { address, joinOpen: () => replica?.isJoinOpen() ?? false })
+    const transport = network.attach(key.publicKey, { address, joinOpen: () => replica?.membership.isJoinOpen() ?? false })
     const send = transport.send.bind(transport)
     transport.send = (link, channel, bytes) => {
       sent[index] = (sent[index] ?? 0) + bytes.length
@@ -94,6 +94,7 @@ export async function openGroup(
       cacheBytes: 1 << 20,
       bootstrap: [],
       announce: [],
+      rootKey: () => null,
       fatal,
     }).then((opened) => (replica = opened))
   }

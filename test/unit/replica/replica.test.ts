@@ -311,7 +311,7 @@ describe('a peer', () => {
   it('hears of a record that was made while the two said hello', async () => {
     const { replicas, settle, pass, network } = await openGroup(['admin', 'writer'])
     const [admin, other] = replicas as [Replica, Replica]
-    const { ticket: text } = await settle(admin.invite({ role: 'writer', durationMilliseconds: 600_000, uses: 1, name: null }))
+    const { ticket: text } = await settle(admin.membership.invite({ role: 'writer', durationMilliseconds: 600_000, uses: 1, name: null }))
     const ticket = decodeTicket(text)
     if (!ticket.ok) throw new Error(ticket.reason)
     const key = createSigningKey(seededRandom('joiner'))
@@ -342,7 +342,7 @@ describe('joining', () => {
     for (const replica of replicas) await replica.startNetwork()
     await pass(5_000)
     const [admin, other] = replicas as [Replica, Replica]
-    const { ticket: text } = await settle(admin.invite({ role: 'writer', durationMilliseconds: 60_000, uses: 1, name: null }))
+    const { ticket: text } = await settle(admin.membership.invite({ role: 'writer', durationMilliseconds: 60_000, uses: 1, name: null }))
     const ticket = decodeTicket(text)
     if (!ticket.ok) throw new Error(ticket.reason)
     const ask = async (name: string): Promise<string> => {
@@ -363,7 +363,7 @@ describe('joining', () => {
 
   it('is for admins to allow', async () => {
     const { replicas, settle } = await openGroup(['admin', 'writer'])
-    const invite = (replicas[1] as Replica).invite({ role: 'writer', durationMilliseconds: 1_000, uses: 1, name: null })
+    const invite = (replicas[1] as Replica).membership.invite({ role: 'writer', durationMilliseconds: 1_000, uses: 1, name: null })
     await expect(settle(invite)).rejects.toMatchObject({ code: 'forbidden' })
   })
 })

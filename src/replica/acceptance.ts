@@ -1,0 +1,75 @@
+/**
+ * Acceptance: what of the stored feeds counts. All that members write does; of the feeds of an instance that may not write any
+ * more, only what lies within the cuts, and what an accepted envelope of somebody else rests on. `docs/MEMBERSHIP.md` has the
+ * rules. The cuts are the member table's; what rests on what is found as envelopes are applied, and kept in memory only.
+ */
+import type { FeedId } from '../core/index.ts'
+import type { FrontierEntry } from '../feed/index.ts'
+import type { MemberTable } from '../membership/index.ts'
+import type { FeedState, Ledger } from './ledger.ts'
+
+export class Acceptance {
+  readonly #ledger: Ledger
+  readonly #members: MemberTable
+  /** Up to where accepted envelopes rest on feeds, beyond their cuts. */
+  readonly #reached = new Map<FeedId, number>()
+
+  constructor(ledger: Ledger, members: MemberTable) {
+    this.#ledger = ledger
+    this.#members = members
+  }
+
+  /** Up to which sequence a feed counts by the member table alone. */
+  cut({ feed, instance, key }: Pick<FeedState, 'feed' | 'instance' | 'key'>): number {
+    const limit = this.#members.writeLimit(instance, key)
+    return limit === null ? Number.POSITIVE_INFINITY : (limit.get(feed) ?? 0)
+  }
+
+  accepts(state: FeedState, sequence: number): boolean {
+    return sequence <= (this.#reached.get(state.feed) ?? 0) || sequence <= this.cut(state)
+  }
+
+  /** An accepted envelope rests on this place. True: it was not accepted before. */
+  reach(feed: FeedId, sequence: number): boolean {
+    const state = this.#ledger.feed(feed)
+    if (state === undefined || this.accepts(state, sequence)) return false
+    this.#reached.set(feed, sequence)
+    return true
+  }
+
+  /** The members have changed: what rests on what has to be found anew. */
+  forget(): void {
+    this.#reached.clear()
+  }
+
+  /** A feed as others are told of it: what does not count is not offered. Null where nothing of it counts. */
+  told(state: FeedState): FrontierEntry | null {
+    const { applied, feed, have, head } = state
+    const counts = Math.min(have, Math.max(applied, this.cut(state)))
+    if (counts === 0) return null
+    return { feed, have: counts, head: counts === have ? head : this.#ledger.envelope(feed, counts).hash, applied }
+  }
+
+  /** Whether something that was applied here lies beyond its cut and outside `past`, so that only this instance vouches for it. */
+  isExposed(past: ReadonlyMap<FeedId, number>, ownFeed: FeedId): boolean {
+    for (const state of this.#ledger.feeds()) {
+      if (state.feed !== ownFeed && state.applied > (past.get(state.feed) ?? 0) && state.applied > this.cut(state)) return true
+    }
+    return false
+  }
+
+  /** Whether something that was applied here does not count: nobody who may write rests on it. */
+  isOverrun(): boolean {
+    const beyond = [...this.#ledger.feeds()].filter((state) => state.applied > this.cut(state))
+    if (beyond.length === 0) return false
+    const covered = new Map<FeedId, number>()
+    for (const state of this.#ledger.feeds()) {
+      const counted = Math.min(state.applied, this.cut(state))
+      if (counted === 0) continue
+      for (const [feed, sequence] of this.#ledger.pastAt(state.feed, counted)) {
+        if (sequence > (covered.get(feed) ?? 0)) covered.set(feed, sequence)
+      }
+    }
+    return beyond.some(({ applied, feed }) => applied > (covered.get(feed) ?? 0))
+  }
+}
