@@ -1,6 +1,6 @@
 /**
- * Starts the daemon's program as a process of its own, and understands what it says: one line of JSON on standard output when it
- * is done or ready, problem details on standard error when it cannot.
+ * Starts the daemon's program as a process of its own, and understands what it says: lines of JSON on standard output, the last of
+ * them when it is done or ready, problem details on standard error when it cannot.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -22,6 +22,34 @@ export interface Ready {
   readonly addresses?: readonly string[]
 }
 
+/** What a join is about to do; the program says it before it asks or changes anything. */
+export interface JoinPlan {
+  readonly agent: Ready['agent']
+  readonly issuer: { readonly key: string; readonly addresses: readonly string[] }
+  /** ISO 8601. */
+  readonly expires: string
+  readonly home: string
+  readonly holds: 'nothing' | 'member' | 'removed' | 'lost' | 'damaged'
+  /** The instance that the home holds. */
+  readonly former: Ready['instance'] | null
+  /** What the new instance will be called; null where none is made. */
+  readonly name: string | null
+}
+
+export interface Joined extends Ready {
+  /** Whether there is a new instance. */
+  readonly joined: boolean
+  readonly role: string | null
+  /** Files of the home that keep what was there before. */
+  readonly kept: readonly string[]
+}
+
+export interface KeyFacts extends Ready {
+  readonly deviceKey: string
+  readonly rootKey: string
+  readonly rootKeyHere: boolean
+}
+
 /** A daemon that this process looks after. */
 export interface AttendedDaemon {
   readonly ready: Ready
@@ -29,16 +57,21 @@ export interface AttendedDaemon {
   ended(): Promise<void>
 }
 
-/** Runs the `init` or `join` of `program` to its end. `input` goes to its standard input. */
-export async function runProgram(program: string, args: readonly string[], input: string): Promise<Ready> {
+/** Runs a command of `program` to its end. `input` goes to its standard input; `planned` is told what a join is about to do. */
+export async function runProgram<Answer extends Ready = Ready>(
+  program: string,
+  args: readonly string[],
+  input: string,
+  planned: (plan: JoinPlan) => void = () => {},
+): Promise<Answer> {
   const child = spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
   // The child may end before it has read everything; why is told by its last words.
   child.stdin.on('error', () => {})
   child.stdin.end(input)
   const lastWords = listen(child.stderr, () => {})
-  const ready = await readyLine(child, () => lastWords)
+  const ready = await readyLine(child, () => lastWords, planned)
   await endOf(child, () => lastWords)
-  return ready
+  return ready as Answer
 }
 
 /** Starts a daemon whose log goes on to `log`, and waits until it is ready. `started` is given at once what stops it. */
@@ -91,13 +124,14 @@ function listen(stream: Readable, pass: (line: string) => void): () => readonly 
 
 type LastWords = () => () => readonly string[]
 
-async function readyLine(child: ChildProcess, lastWords: LastWords): Promise<Ready> {
+async function readyLine(child: ChildProcess, lastWords: LastWords, planned: (plan: JoinPlan) => void = () => {}): Promise<Ready> {
   const said = new Promise<Ready | undefined>((resolve) => {
     if (child.stdout === null) return resolve(undefined)
     createInterface({ input: child.stdout })
       .on('line', (line) => {
-        const told = readyOf(line)
-        if (told !== undefined) resolve(told)
+        const { plan, ready } = saidOf(line)
+        if (plan !== undefined) planned(plan)
+        if (ready !== undefined) resolve(ready)
       })
       .once('close', () => resolve(undefined))
   })
@@ -107,12 +141,14 @@ async function readyLine(child: ChildProcess, lastWords: LastWords): Promise<Rea
   throw new SelfsameError('internal', 'the daemon ended before it was ready')
 }
 
-function readyOf(line: string): Ready | undefined {
+/** What a line of the program says; nothing where it is another's. */
+function saidOf(line: string): { readonly plan?: JoinPlan; readonly ready?: Ready } {
   try {
-    const told = JSON.parse(line) as Ready & { readonly ready?: unknown }
-    return told.ready === true ? told : undefined
+    const said = JSON.parse(line) as (Ready & { readonly ready?: unknown }) | { readonly plan: JoinPlan; readonly ready?: never }
+    if ('plan' in said) return { plan: said.plan }
+    return said.ready === true ? { ready: said } : {}
   } catch {
-    return undefined
+    return {}
   }
 }
 

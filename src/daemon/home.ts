@@ -1,10 +1,12 @@
 /**
- * The home of one instance: a directory of mode 0700 with its identity (the secrets), its configuration, its database and what
- * a running daemon leaves there. Only this file knows what is called how. It does not lock: that is for whoever runs on it.
+ * The home of one instance: a directory of mode 0700 with its identity, here and there the agent's root key (the secrets), its
+ * configuration, its database and what a running daemon leaves there. Only this file knows what is called how. It does not lock:
+ * that is for whoever runs on it. The root key has a file of its own, so that it can come and go while a daemon runs.
  */
 import {
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -15,18 +17,22 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { TokenShelf } from '../api/index.ts'
 import { idBytes, idToBytes, memberNameLengthMax, SelfsameError } from '../core/index.ts'
-import type { AgentId, InstanceId } from '../core/index.ts'
+import type { AgentId, InstanceId, PublicKey } from '../core/index.ts'
 
 /** The files of a home. */
 export interface HomePaths {
   readonly directory: string
-  /** The identity and its secrets. It is written last: where it is, there is an instance. */
+  /** The identity and its secret. It is written last: where it is, there is an instance. */
   readonly identity: string
+  /** The agent's root key, where this machine keeps it. */
+  readonly rootKey: string
+  /** The device key of a join that was begun: a second try with the same ticket is then the same instance. */
+  readonly joining: string
   readonly configuration: string
   /** What the tokens of the local API allow, and their hashes. */
   readonly tokens: string
@@ -36,15 +42,14 @@ export interface HomePaths {
   readonly log: string
 }
 
-/** Who an instance is. The seeds are 32-byte Ed25519 secrets. */
+/** Who an instance is. */
 export interface Identity {
   readonly agent: AgentId
   readonly agentName: string
   readonly instance: InstanceId
   readonly name: string
+  /** A 32-byte Ed25519 secret. */
   readonly deviceSeed: Uint8Array
-  /** Of the agent's root key; null where it is not kept on this machine. */
-  readonly rootSeed: Uint8Array | null
 }
 
 function homePathsOf(directory: string): HomePaths {
@@ -53,6 +58,8 @@ function homePathsOf(directory: string): HomePaths {
   return {
     directory: absolute,
     identity: join(absolute, 'identity.json'),
+    rootKey: join(absolute, 'root-key.json'),
+    joining: join(absolute, joiningFile),
     configuration: join(absolute, 'config.toml'),
     tokens: join(absolute, 'tokens.json'),
     database: join(absolute, 'memory.sqlite'),
@@ -62,7 +69,18 @@ function homePathsOf(directory: string): HomePaths {
 }
 
 /** What an instance that was begun and not finished leaves behind: nothing of it was ever acknowledged or sent. */
-const unfinished = /^(config\.toml(\.new)?|identity\.json\.new|(memory|lock)\.sqlite(-wal|-shm|-journal)?|run)$/
+const unfinished =
+  /^(config\.toml(\.new)?|(identity|root-key|joining)\.json\.new|root-key\.json|(memory|lock)\.sqlite(-wal|-shm|-journal)?|run)$/
+/** The key of an unfinished join: the issuer may have admitted it. */
+const joiningFile = 'joining.json'
+
+/** Whether there is an instance in `directory`. Throws `home-unsafe` where the directory cannot be trusted. */
+export function holdsInstance(directory: string): boolean {
+  const paths = homePathsOf(directory)
+  if (onDisk(paths.directory, () => lstatSync(paths.directory, { throwIfNoEntry: false })) === undefined) return false
+  checkDirectory(paths.directory)
+  return onDisk(paths.directory, () => lstatSync(paths.identity, { throwIfNoEntry: false })) !== undefined
+}
 
 /**
  * Makes an empty home, or takes an empty directory, or clears one in which an earlier attempt ended half-way, and writes
@@ -72,14 +90,13 @@ const unfinished = /^(config\.toml(\.new)?|identity\.json\.new|(memory|lock)\.sq
 export function createHome(directory: string, configuration: string): HomePaths {
   const paths = homePathsOf(directory)
   onDisk(paths.directory, () => mkdirSync(paths.directory, { recursive: true, mode: 0o700 }))
-  checkDirectory(paths.directory)
-  const present = readdirSync(paths.directory)
-  if (present.includes('identity.json')) {
+  if (holdsInstance(paths.directory)) {
     throw new SelfsameError(
       'home-exists',
       `${paths.directory} already holds an instance: start it with 'selfsame up', or choose another place with --home`,
     )
   }
+  const present = readdirSync(paths.directory).filter((name) => name !== joiningFile)
   const foreign = present.find((name) => !unfinished.test(name))
   if (foreign !== undefined) {
     throw new SelfsameError('home-unsafe', `${paths.directory} is not empty (it holds '${foreign}'): choose an empty directory with --home`)
@@ -92,19 +109,45 @@ export function createHome(directory: string, configuration: string): HomePaths 
   return paths
 }
 
-/** Completes a home: from here on it holds an instance. Durable when it returns. */
+/**
+ * Completes a home, or replaces the identity in it: from here on it holds this instance. After a crash it holds the one or
+ * the other. Durable when it returns.
+ */
 export function writeIdentity(paths: HomePaths, identity: Identity): void {
-  const text = JSON.stringify({
-    version: 1,
+  writeSecret(paths.identity, {
+    version: 2,
     agent: identity.agent,
     agentName: identity.agentName,
     instance: identity.instance,
     name: identity.name,
     deviceSeed: Buffer.from(identity.deviceSeed).toString('hex'),
-    rootSeed: identity.rootSeed === null ? null : Buffer.from(identity.rootSeed).toString('hex'),
   })
-  onDisk(paths.directory, () => writeDurably(paths.identity, `${text}\n`))
+  onDisk(paths.directory, () => rmSync(paths.joining, { force: true }))
 }
+
+/** Keeps a copy of the identity beside it, before another takes its place. Gives the name of the copy. */
+export function keepIdentity(paths: HomePaths, { instance }: Identity): string {
+  const name = `identity.json.old-${instance.slice(0, oldNameDigits)}`
+  const text = readPrivate(paths.identity)
+  if (text !== undefined) onDisk(paths.directory, () => writeDurably(join(paths.directory, name), text))
+  return name
+}
+
+/** Moves a database that cannot be used any more out of the way. Gives the name that it has then. */
+export function keepDatabase(paths: HomePaths, { instance }: Identity): string {
+  const kept = `${paths.database}.old-${instance.slice(0, oldNameDigits)}`
+  onDisk(paths.directory, () => {
+    // The log and its index first: a database without them is refused, one beside those of another would be believed.
+    for (const suffix of ['-wal', '-shm', '']) {
+      if (existsSync(paths.database + suffix)) renameSync(paths.database + suffix, kept + suffix)
+    }
+    syncDirectory(paths.directory)
+  })
+  return basename(kept)
+}
+
+/** Digits of the instance id in the name of what it leaves behind. */
+const oldNameDigits = 8
 
 /**
  * Opens the home of an instance. Throws `home-missing` where there is none, `home-unsafe` where someone else could read or
@@ -113,10 +156,52 @@ export function writeIdentity(paths: HomePaths, identity: Identity): void {
 export function openHome(directory: string): { readonly paths: HomePaths; readonly identity: Identity } {
   const paths = homePathsOf(directory)
   checkDirectory(paths.directory)
-  const text = readPrivate(paths.identity)
-  if (text === undefined) throw homeMissing(paths.directory)
+  const value = readSecret(paths.identity, identityFile, 'an identity')
+  if (value === undefined) throw homeMissing(paths.directory)
   onDisk(paths.directory, () => mkdirSync(paths.run, { recursive: true, mode: 0o700 }))
-  return { paths, identity: parseIdentity(text, paths.identity) }
+  const identity: Identity = {
+    agent: value.agent as AgentId,
+    agentName: value.agentName,
+    instance: value.instance as InstanceId,
+    name: value.name,
+    deviceSeed: idToBytes(value.deviceSeed),
+  }
+  if (value.version === 1) {
+    // Version 1 kept the root key in the same file.
+    if (typeof value.rootSeed === 'string') writeRootSeed(paths, idToBytes(value.rootSeed))
+    writeIdentity(paths, identity)
+  }
+  return { paths, identity }
+}
+
+/** The seed of the agent's root key as it is on this machine now; null where it is not. Throws as `openHome`. */
+export function readRootSeed(paths: HomePaths): Uint8Array | null {
+  const value = readSecret(paths.rootKey, rootKeyFile, 'a root key')
+  return value === undefined ? null : idToBytes(value.seed)
+}
+
+/** Keeps the seed of the agent's root key on this machine. Durable when it returns. */
+export function writeRootSeed(paths: HomePaths, seed: Uint8Array): void {
+  writeSecret(paths.rootKey, { version: 1, seed: Buffer.from(seed).toString('hex') })
+}
+
+/** Has this machine keep no root key any more, nor what an interrupted write left of one. */
+export function removeRootSeed(paths: HomePaths): void {
+  onDisk(paths.directory, () => {
+    for (const path of [paths.rootKey, temporaryOf(paths.rootKey), temporaryOf(paths.identity)]) rmSync(path, { force: true })
+    syncDirectory(paths.directory)
+  })
+}
+
+/** The device seed with which a join by this invite was begun and not finished; null where none was. Throws as `openHome`. */
+export function readJoiningSeed(paths: HomePaths, invite: PublicKey): Uint8Array | null {
+  const value = readSecret(paths.joining, joiningSeedFile, 'a join')
+  return value?.invite === invite ? idToBytes(value.deviceSeed) : null
+}
+
+/** Remembers with which device seed a join by this invite is begun, until `writeIdentity`. Durable when it returns. */
+export function writeJoiningSeed(paths: HomePaths, invite: PublicKey, deviceSeed: Uint8Array): void {
+  writeSecret(paths.joining, { version: 1, invite, deviceSeed: Buffer.from(deviceSeed).toString('hex') })
 }
 
 /** Where the tokens of a home are kept. Writing throws `storage-failed`, reading `home-unsafe` where others could read them, too. */
@@ -148,32 +233,40 @@ const memberName = Type.String({ minLength: 1, maxLength: memberNameLengthMax })
 
 const identityFile = Compile(
   Type.Object({
-    version: Type.Literal(1),
+    version: Type.Union([Type.Literal(1), Type.Literal(2)]),
     agent: hexadecimal(idBytes.agent),
     agentName: memberName,
     instance: hexadecimal(idBytes.instance),
     name: memberName,
     deviceSeed: hexadecimal(idBytes.key),
-    rootSeed: Type.Union([hexadecimal(idBytes.key), Type.Null()]),
+    /** In version 1 only. */
+    rootSeed: Type.Optional(Type.Union([hexadecimal(idBytes.key), Type.Null()])),
   }),
 )
+const rootKeyFile = Compile(Type.Object({ version: Type.Literal(1), seed: hexadecimal(idBytes.key) }))
+const joiningSeedFile = Compile(
+  Type.Object({ version: Type.Literal(1), invite: hexadecimal(idBytes.key), deviceSeed: hexadecimal(idBytes.key) }),
+)
 
-function parseIdentity(text: string, path: string): Identity {
+/** A checker of one of these files. */
+interface Shape<T> {
+  Check(value: unknown): value is T
+  Errors(value: unknown): readonly { readonly instancePath: string; readonly message: string }[]
+}
+
+/** A file of secrets, checked; undefined where there is none. */
+function readSecret<T>(path: string, shape: Shape<T>, what: string): T | undefined {
+  const text = readPrivate(path)
+  if (text === undefined) return undefined
   const value = parseJson(text)
-  if (!identityFile.Check(value)) {
-    const [fault] = identityFile.Errors(value)
-    const where =
-      fault === undefined || fault.instancePath === '' ? 'it is not an identity' : `'${fault.instancePath.slice(1)}' ${fault.message}`
-    throw new SelfsameError('invalid-configuration', `${path} is damaged (${where}): restore it from a backup`)
-  }
-  return {
-    agent: value.agent as AgentId,
-    agentName: value.agentName,
-    instance: value.instance as InstanceId,
-    name: value.name,
-    deviceSeed: idToBytes(value.deviceSeed),
-    rootSeed: value.rootSeed === null ? null : idToBytes(value.rootSeed),
-  }
+  if (shape.Check(value)) return value
+  const [fault] = shape.Errors(value)
+  const where = fault === undefined || fault.instancePath === '' ? `it is not ${what}` : `'${fault.instancePath.slice(1)}' ${fault.message}`
+  throw new SelfsameError('invalid-configuration', `${path} is damaged (${where}): restore it from a backup`)
+}
+
+function writeSecret(path: string, value: object): void {
+  onDisk(dirname(path), () => writeDurably(path, `${JSON.stringify(value)}\n`))
 }
 
 function parseJson(text: string): unknown {
@@ -222,9 +315,14 @@ function readPrivate(path: string): string | undefined {
   return onDisk(path, () => readFileSync(path, 'utf8'))
 }
 
-/** Writes a file of mode 0600 so that after a crash there is the whole of it or nothing. */
+/** Where a file is written before it takes its name. */
+function temporaryOf(path: string): string {
+  return `${path}.new`
+}
+
+/** Writes a file of mode 0600 so that after a crash there is the whole of it or what was there before. */
 function writeDurably(path: string, text: string): void {
-  const temporary = `${path}.new`
+  const temporary = temporaryOf(path)
   const file = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600)
   try {
     writeSync(file, text)
@@ -233,11 +331,15 @@ function writeDurably(path: string, text: string): void {
     closeSync(file)
   }
   renameSync(temporary, path)
-  const parent = openSync(dirname(path), constants.O_RDONLY)
+  syncDirectory(dirname(path))
+}
+
+function syncDirectory(directory: string): void {
+  const file = openSync(directory, constants.O_RDONLY)
   try {
-    fsyncSync(parent)
+    fsyncSync(file)
   } finally {
-    closeSync(parent)
+    closeSync(file)
   }
 }
 

@@ -1,16 +1,16 @@
 /**
- * The daemon's program: `init`, `join` or `run`, each on one home. Says one line of JSON on standard output when it is done
- * or ready; a failure is problem details on standard error and an exit code of the error table. Started by the command line.
+ * The daemon's program: makes a home (`init`, `join`), runs one (`run`), or shows and moves its keys (`key-...`). Says lines of JSON on
+ * standard output: what it is about to do, then what it did or that it is ready. A failure is problem details on standard error
+ * and an exit code of the error table. A secret (a ticket, a passphrase) is read from standard input. Started by the command line.
  */
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { homePathOf } from '../api/index.ts'
 import { SelfsameError, errorTable, exitCodeOfBug } from '../core/index.ts'
-import { openDaemon } from './daemon.ts'
+import { openHome } from './home.ts'
 import type { Identity } from './home.ts'
 import { openLogs } from './logging.ts'
-import { initHome, joinHome } from './new-home.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -26,49 +26,103 @@ async function main(): Promise<void> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: {
-      home: { type: 'string' },
-      agent: { type: 'string' },
-      name: { type: 'string' },
-      port: { type: 'string' },
-      listen: { type: 'string', multiple: true },
-      detached: { type: 'boolean', default: false },
+      'home': { type: 'string' },
+      'agent': { type: 'string' },
+      'name': { type: 'string' },
+      'port': { type: 'string' },
+      'listen': { type: 'string', multiple: true },
+      'file': { type: 'string' },
+      'new-instance': { type: 'boolean', default: false },
+      'detached': { type: 'boolean', default: false },
     },
   })
   const home = homePathOf(values.home)
+  const { file } = values
   const port = values.port === undefined ? undefined : Number(values.port)
   const create = { home, name: values.name, port, listen: values.listen }
+  // Each part is loaded where it is needed: a command that only looks at a key does not wait for the network's code.
   switch (positionals[0]) {
-    case 'init':
+    case 'init': {
       if (values.agent === undefined) throw new SelfsameError('invalid-request', 'init needs --agent NAME')
-      return say(home, await initHome({ ...create, agentName: values.agent, logs: quietLogs() }))
-    case 'join':
-      return say(home, await joinHome({ ...create, ticket: (await text(process.stdin)).trim(), logs: quietLogs() }))
+      const sealed = file === undefined ? null : { file, passphrase: await secret() }
+      const { initHome } = await import('./new-home.ts')
+      return done(home, await initHome({ ...create, agentName: values.agent, sealed, logs: quietLogs() }))
+    }
+    case 'join': {
+      const ticket = await secret()
+      const { joinHome } = await import('./join-home.ts')
+      const planned = (plan: object): void => say({ plan })
+      const { identity, role, kept } = await joinHome({
+        ...create,
+        ticket,
+        newInstance: values['new-instance'],
+        planned,
+        logs: quietLogs(),
+      })
+      return done(home, identity, { joined: role !== null, role, kept })
+    }
     case 'run':
       return run(home, values.detached)
     default:
+      return keys(positionals[0] ?? '', home, file)
+  }
+}
+
+async function keys(command: string, directory: string, file: string | undefined): Promise<void> {
+  const { exportRootKey, forgetRootKey, importRootKey, keyFactsOf } = await import('./root-key.ts')
+  const home = openHome(directory)
+  const named = (): string => {
+    if (file === undefined) throw new SelfsameError('invalid-request', `${command} needs --file FILE`)
+    return file
+  }
+  switch (command) {
+    case 'key-show':
+      return done(directory, home.identity, keyFactsOf(home))
+    case 'key-export':
+      exportRootKey(home, named(), await secret())
+      return done(directory, home.identity, { file })
+    case 'key-import':
+      importRootKey(home, named(), await secret())
+      return done(directory, home.identity, { file })
+    case 'key-forget': {
+      const forgotten = forgetRootKey(home, file === undefined ? null : { file, passphrase: await secret() })
+      return done(directory, home.identity, { forgotten })
+    }
+    default:
       throw new SelfsameError(
         'invalid-request',
-        `${JSON.stringify(positionals[0] ?? '')} is not init, join or run: this program is started by selfsame`,
+        `${JSON.stringify(command)} is not init, join, run or key-...: this program is started by selfsame`,
       )
   }
 }
 
 async function run(home: string, detached: boolean): Promise<void> {
+  const { openDaemon } = await import('./daemon.ts')
   const daemon = await openDaemon({ home, environment: process.env, detached, version, processId: process.pid })
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => daemon.stop())
-  say(home, daemon.identity, { processId: process.pid, addresses: daemon.addresses })
+  done(home, daemon.identity, { processId: process.pid, addresses: daemon.addresses })
   await daemon.ended
   process.exit(0)
+}
+
+/** A ticket or a passphrase: standard input up to its end, without the newline there. */
+async function secret(): Promise<string> {
+  return (await text(process.stdin)).replace(/\r?\n$/, '')
 }
 
 function quietLogs(): ReturnType<typeof openLogs> {
   return openLogs({ kind: 'stderr' }, { level: 'warn', rooms: {} })
 }
 
-function say(home: string, identity: Identity, more: object = {}): void {
+/** The last word of what was asked, and for a daemon that it is ready. */
+function done(home: string, identity: Identity, more: object = {}): void {
   const agent = { id: identity.agent, name: identity.agentName }
   const instance = { id: identity.instance, name: identity.name }
-  process.stdout.write(`${JSON.stringify({ ready: true, home, agent, instance, ...more })}\n`)
+  say({ ready: true, home, agent, instance, ...more })
+}
+
+function say(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`)
 }
 
 /** Ends the process: an operating error tells what to do, anything else is a bug and shows where. */

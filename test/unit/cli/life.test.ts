@@ -27,6 +27,7 @@ function program(then: string): void {
 const args = process.argv.slice(2)
 const input = args[0] === 'run' ? '' : readFileSync(0, 'utf8')
 writeFileSync(${JSON.stringify(join(directory, 'given.json'))}, JSON.stringify({ args, input, pid: process.pid }))
+const plan = (extra) => console.log(JSON.stringify({ plan: { agent: { id: 'a1'.repeat(32), name: 'kevin' }, issuer: { key: 'c3'.repeat(32), addresses: ['/ip4/192.0.2.1/tcp/1'] }, expires: '2026-11-21T10:33:00.000Z', home: ${JSON.stringify(home)}, holds: 'nothing', former: null, name: 'laptop', ...extra } }))
 const say = (extra) => console.log(JSON.stringify({ ready: true, home: ${JSON.stringify(home)}, agent: { id: 'a1', name: 'kevin' }, instance: { id: 'b2', name: 'laptop' }, ...extra }))
 const fail = (code, detail, exit) => { process.stderr.write(JSON.stringify({ code, detail }) + '\\n'); process.exitCode = exit }
 ${then}`,
@@ -54,7 +55,10 @@ describe('init', () => {
   test('makes a home and says how to go on', async () => {
     program('say()')
     const { code, out, err } = await call('init --agent kevin --name laptop --port 31000 --listen loopback --listen /ip4/192.0.2.1/tcp/1')
-    expect([code, out, err]).toEqual([0, `kevin begins here, as laptop, in ${home}\n`, `start it: selfsame up --home ${home}\n`])
+    expect([code, out]).toEqual([0, `kevin begins here, as laptop, in ${home}\n`])
+    expect(err).toMatch(
+      /^whoever gets into this machine can take kevin over.*selfsame key export --root FILE.*\nstart it: selfsame up --home .*\n$/,
+    )
     const place = ['--name', 'laptop', '--port', '31000', '--listen', 'loopback', '--listen', '/ip4/192.0.2.1/tcp/1']
     expect(given().args).toEqual(['init', '--home', home, '--agent', 'kevin', ...place])
   })
@@ -76,16 +80,117 @@ describe('init', () => {
   })
 })
 
+describe('init --root-key', () => {
+  test('hands the passphrase over by standard input, and says where the key is', async () => {
+    program('say()')
+    const { code, err } = await call('init --agent kevin --root-key kevin.key --passphrase-stdin', { input: 'some good words\nmore\n' })
+    expect([code, err]).toEqual([0, expect.stringContaining('the root key is in kevin.key and nowhere else')])
+    expect(given()).toMatchObject({
+      args: ['init', '--home', home, '--agent', 'kevin', '--file', 'kevin.key'],
+      input: 'some good words\n',
+    })
+  })
+
+  test('asks twice at a terminal, and shows nothing of it', async () => {
+    program('say()')
+    const { code, out, err } = await call('init --agent kevin --root-key kevin.key', {
+      input: 'some good words\nsome good words\n',
+      isTTY: true,
+    })
+    expect(code).toBe(0)
+    expect(given().input).toBe('some good words\n')
+    expect(err).toMatch(/^passphrase for kevin\.key: \nthe same again: \n/)
+    expect(out + err).not.toContain('words')
+  })
+
+  test.each([
+    ['some good words\nother words\n', true, 'not the same passphrase twice'],
+    ['some good words\n', true, 'no passphrase was given'],
+    ['\n', true, 'no passphrase was given'],
+    ['some good words\n', false, '--passphrase-stdin'],
+  ])('begins nothing for %j (terminal: %s)', async (input, isTTY, words) => {
+    program('say()')
+    const { code, err } = await call('init --agent kevin --root-key kevin.key', { input, isTTY })
+    expect([code, err]).toEqual([64, expect.stringContaining(words)])
+    expect(existsSync(join(directory, 'given.json'))).toBe(false)
+  })
+})
+
 describe('join', () => {
+  const joined = "say({ joined: true, role: 'writer', kept: [] })"
+
   test.each([
     ['join selfsame1-abc', ''],
     ['join', 'selfsame1-abc\n'],
     ['join -', '  selfsame1-abc\n\n'],
   ])('%s hands the ticket over by standard input, never as an argument', async (words, input) => {
-    program('say()')
+    program(joined)
     const { code, out } = await call(`${words} --name server`, { input })
-    expect([code, out]).toEqual([0, `joined kevin, as laptop, in ${home}\n`])
+    expect([code, out]).toEqual([0, `joined kevin, as laptop (writer), in ${home}\n`])
     expect(given()).toMatchObject({ args: ['join', '--home', home, '--name', 'server'], input: 'selfsame1-abc\n' })
+  })
+
+  test('says first what it is about to do', async () => {
+    program(`plan(); ${joined}`)
+    const { err } = await call('join selfsame1-abc')
+    expect(err).toContain('joining kevin (agent a1a1a1a1a1a1a1a1), as laptop')
+    expect(err).toContain('the instance with the key c3c3c3c3c3c3c3c3')
+    expect(err).toContain('\n  /ip4/192.0.2.1/tcp/1\n')
+    expect(err).toContain(`${home} holds no memory yet`)
+    expect(err).toContain(`start it: selfsame up --home ${home}\n`)
+  })
+
+  test.each([
+    ['member', 'its memory is kept and added to'],
+    ['removed', 'no member any more: its memory is kept and added to'],
+    ['lost', 'its database is lost'],
+    ['damaged', 'its database is damaged: it is moved aside'],
+  ])('says what happens to a home that holds an instance that is %s', async (holds, words) => {
+    program(
+      `plan({ holds: '${holds}', former: { id: 'd4'.repeat(16), name: 'old' } }); say({ joined: true, role: 'reader', kept: ['identity.json.old-d4d4d4d4'] })`,
+    )
+    const { err, out } = await call('join selfsame1-abc --new-instance')
+    expect(err).toContain(`${home} is the home of old (instance d4d4d4d4)`)
+    expect(err).toContain(words)
+    expect(out).toContain('\n  kept: identity.json.old-d4d4d4d4\n')
+    expect(given().args).toEqual(['join', '--home', home, '--new-instance'])
+  })
+
+  test('says plainly that there was nothing to do', async () => {
+    program("plan({ holds: 'member', former: { id: 'b2', name: 'laptop' }, name: null }); say({ joined: false, role: null, kept: [] })")
+    const { code, err, out } = await call('join selfsame1-abc')
+    expect([code, out]).toEqual([0, expect.stringMatching(/^this home is already an instance of kevin, as laptop: nothing was done/)])
+    expect(err).not.toContain('joining')
+    expect(err).not.toContain('selfsame up')
+  })
+
+  test('gives the same facts in JSON, and no remarks', async () => {
+    program(`plan(); ${joined}`)
+    const { err, out } = await call('join selfsame1-abc --json')
+    expect(err).toBe('')
+    expect(JSON.parse(out)).toMatchObject({
+      joined: true,
+      role: 'writer',
+      agent: { name: 'kevin' },
+      plan: { holds: 'nothing', name: 'laptop', issuer: { addresses: ['/ip4/192.0.2.1/tcp/1'] } },
+    })
+  })
+
+  test('starts the daemon too, with --up', async () => {
+    program(`if (args[0] === 'join') { ${joined} } else { say({ processId: process.pid, addresses: [] }); setTimeout(() => {}, 60_000) }`)
+    const { code, out } = await call('join selfsame1-abc --up')
+    const { args, pid } = given()
+    expect([code, out]).toEqual([0, expect.stringMatching(/^joined kevin.*\nkevin is up, as laptop/)])
+    expect(args).toEqual(['run', '--home', home, '--detached'])
+    process.kill(pid)
+  })
+
+  test('with --up is content where the daemon runs already', async () => {
+    program(
+      "if (args[0] === 'join') say({ joined: false, role: null, kept: [] }); else fail('daemon-running', 'a daemon is running on it', 75)",
+    )
+    const { code, err } = await call('join selfsame1-abc --up')
+    expect([code, err]).toEqual([0, 'its daemon runs already\n'])
   })
 
   test('without a ticket says where to get one', async () => {

@@ -16,8 +16,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { bytesToId, SelfsameError, systemRandom } from '../../../src/core/index.ts'
-import type { ErrorCode } from '../../../src/core/index.ts'
-import { createHome, openHome, writeIdentity } from '../../../src/daemon/home.ts'
+import type { ErrorCode, PublicKey } from '../../../src/core/index.ts'
+import {
+  createHome,
+  holdsInstance,
+  keepDatabase,
+  keepIdentity,
+  openHome,
+  readJoiningSeed,
+  readRootSeed,
+  removeRootSeed,
+  writeIdentity,
+  writeJoiningSeed,
+  writeRootSeed,
+} from '../../../src/daemon/home.ts'
 import type { Identity } from '../../../src/daemon/home.ts'
 
 const identity: Identity = {
@@ -26,7 +38,6 @@ const identity: Identity = {
   instance: bytesToId(systemRandom.bytes(16)),
   name: 'laptop ☕',
   deviceSeed: systemRandom.bytes(32),
-  rootSeed: null,
 }
 
 let parent: string
@@ -59,9 +70,10 @@ function expectRefusal(action: () => unknown, code: ErrorCode, words: string): v
 }
 
 describe('a home', () => {
-  test.each([null, systemRandom.bytes(32)])('gives back the identity that was written to it', (rootSeed) => {
-    writeIdentity(createHome(directory, ''), { ...identity, rootSeed })
-    expect(openHome(directory).identity).toEqual({ ...identity, rootSeed })
+  test('gives back the identity that was written to it', () => {
+    makeHome()
+    expect(openHome(directory).identity).toEqual(identity)
+    expect(readRootSeed(openHome(directory).paths)).toBeNull()
   })
 
   test('is closed to others, with everything in it', () => {
@@ -95,6 +107,104 @@ describe('a home', () => {
   })
 })
 
+/** Every file of the home that holds these bytes in hexadecimal. */
+function filesWith(bytes: Uint8Array): readonly string[] {
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isFile() && readFileSync(join(directory, entry.name), 'utf8').includes(Buffer.from(bytes).toString('hex')))
+    .map((entry) => entry.name)
+}
+
+describe('the root key', () => {
+  const seed = systemRandom.bytes(32)
+
+  test('comes and goes beside the identity, and is read anew each time', () => {
+    makeHome()
+    const { paths } = openHome(directory)
+    writeRootSeed(paths, seed)
+    expect(readRootSeed(paths)).toEqual(seed)
+    expect(filesWith(seed)).toEqual(['root-key.json'])
+    expect(statSync(paths.rootKey).mode & 0o777).toBe(0o600)
+    removeRootSeed(paths)
+    expect(readRootSeed(paths)).toBeNull()
+    expect(openHome(directory).identity).toEqual(identity)
+  })
+
+  test('is gone with what an interrupted write left of it', () => {
+    makeHome()
+    const { paths } = openHome(directory)
+    writeFileSync(`${paths.rootKey}.new`, Buffer.from(seed).toString('hex'), { mode: 0o600 })
+    writeFileSync(`${paths.identity}.new`, Buffer.from(seed).toString('hex'), { mode: 0o600 })
+    removeRootSeed(paths)
+    expect(filesWith(seed)).toEqual([])
+  })
+
+  test('that others could read is refused', () => {
+    makeHome()
+    const { paths } = openHome(directory)
+    writeRootSeed(paths, seed)
+    chmodSync(paths.rootKey, 0o640)
+    expectRefusal(() => readRootSeed(paths), 'home-unsafe', 'chmod 600')
+  })
+
+  test('that is damaged is refused', () => {
+    makeHome()
+    const { paths } = openHome(directory)
+    writeFileSync(paths.rootKey, '{"version":1,"seed":"00"}', { mode: 0o600 })
+    expectRefusal(() => readRootSeed(paths), 'invalid-configuration', "'seed'")
+  })
+
+  test.each([null, seed])('of a home of the first version moves out of its identity (%s)', (rootSeed) => {
+    makeHome()
+    const path = join(directory, 'identity.json')
+    const value = JSON.parse(readFileSync(path, 'utf8')) as object
+    const hex = rootSeed === null ? null : Buffer.from(rootSeed).toString('hex')
+    writeFileSync(path, JSON.stringify({ ...value, version: 1, rootSeed: hex }))
+    const { paths, identity: opened } = openHome(directory)
+    expect([opened, readRootSeed(paths)]).toEqual([identity, rootSeed])
+    expect(filesWith(seed)).toEqual(rootSeed === null ? [] : ['root-key.json'])
+    expect(openHome(directory).identity).toEqual(identity)
+  })
+})
+
+describe('the device key of a join', () => {
+  const invite = bytesToId<PublicKey>(systemRandom.bytes(32))
+  const seed = systemRandom.bytes(32)
+
+  test('outlives a try that failed, for the same ticket alone, and ends with the identity', () => {
+    writeJoiningSeed(createHome(directory, ''), invite, seed)
+    const paths = createHome(directory, '')
+    expect(readJoiningSeed(paths, invite)).toEqual(seed)
+    expect(readJoiningSeed(paths, bytesToId<PublicKey>(systemRandom.bytes(32)))).toBeNull()
+    writeIdentity(paths, identity)
+    expect(readJoiningSeed(paths, invite)).toBeNull()
+  })
+})
+
+describe('a home that becomes another instance', () => {
+  const other: Identity = { ...identity, instance: bytesToId(systemRandom.bytes(16)), deviceSeed: systemRandom.bytes(32) }
+
+  test('keeps the old identity beside the new one', () => {
+    makeHome()
+    const { paths } = openHome(directory)
+    const before = readFileSync(paths.identity, 'utf8')
+    const kept = keepIdentity(paths, identity)
+    writeIdentity(paths, other)
+    expect(kept).toBe(`identity.json.old-${identity.instance.slice(0, 8)}`)
+    expect(readFileSync(join(directory, kept), 'utf8')).toBe(before)
+    expect(statSync(join(directory, kept)).mode & 0o777).toBe(0o600)
+    expect(openHome(directory).identity).toEqual(other)
+  })
+
+  test('has a damaged database moved aside with what belongs to it', () => {
+    makeHome()
+    const { paths } = openHome(directory)
+    for (const suffix of ['', '-wal', '-shm']) writeFileSync(paths.database + suffix, `old${suffix}`)
+    const kept = keepDatabase(paths, identity)
+    expect(existsSync(paths.database)).toBe(false)
+    for (const suffix of ['', '-wal', '-shm']) expect(readFileSync(join(directory, kept + suffix), 'utf8')).toBe(`old${suffix}`)
+  })
+})
+
 describe('making a home', () => {
   test('is refused where an instance is, and changes nothing', () => {
     makeHome()
@@ -116,8 +226,17 @@ describe('making a home', () => {
     writeFileSync(paths.database, 'half')
     writeFileSync(`${paths.database}-wal`, 'half')
     writeFileSync(`${paths.identity}.new`, '{')
+    writeRootSeed(paths, systemRandom.bytes(32))
     expect(existsSync(createHome(directory, 'b = 2').database)).toBe(false)
     expect(readdirSync(directory).toSorted()).toEqual(['config.toml', 'run'])
+  })
+
+  test('is told from a home that holds an instance', () => {
+    expect(holdsInstance(directory)).toBe(false)
+    createHome(directory, '')
+    expect(holdsInstance(directory)).toBe(false)
+    makeHome()
+    expect(holdsInstance(directory)).toBe(true)
   })
 
   test('takes an empty directory', () => {
@@ -193,7 +312,7 @@ describe('a damaged identity is refused with what is wrong', () => {
     expectRefusal(() => openHome(directory), 'invalid-configuration', words)
   })
 
-  test.each(['version', 'agent', 'agentName', 'instance', 'name', 'deviceSeed', 'rootSeed'])('a wrong %s', (field) => {
+  test.each(['version', 'agent', 'agentName', 'instance', 'name', 'deviceSeed'])('a wrong %s', (field) => {
     makeHome()
     const path = join(directory, 'identity.json')
     const value = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>

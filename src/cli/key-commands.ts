@@ -1,0 +1,93 @@
+/** The commands on keys: which there are, and moving the agent's root key off this machine and back. They need no daemon, and mind none. */
+import { homePathOf } from '../api/client.ts'
+import { refusal } from './arguments.ts'
+import type { Context, Doors } from './command.ts'
+import { runProgram } from './daemon-program.ts'
+import type { KeyFacts, Ready } from './daemon-program.ts'
+import { columnsOf } from './output.ts'
+import { readNewPassphrase, readPassphrase } from './passphrase.ts'
+
+interface PassphraseOptions {
+  readonly passphraseStdin?: boolean
+}
+
+const passphraseOption = ['--passphrase-stdin', 'read the passphrase from standard input, its first line'] as const
+
+export function addKeyCommands({ program, command, action }: Doors): void {
+  const show = action(async ({ daemonProgram, home, output }: Context<object>) => {
+    const facts = await runProgram<KeyFacts>(daemonProgram, ['key-show', '--home', homePathOf(home)], '')
+    await output.answer(facts, factsText(facts))
+  })
+  const key = command(program, 'key', 'Show the keys, and move the root key off this machine', 'key').action(show)
+
+  command(key, 'show', 'Show the public keys, and whether the root key is on this machine', 'key show').action(show)
+
+  command(key, 'export', 'Copy the root key to a file, sealed with a passphrase', 'key export --root kevin.key')
+    .addHelpText('after', '\nThe file is new, for its owner alone. Without the passphrase nobody can use it, and nobody can restore it.')
+    .requiredOption('--root <file>', 'where to')
+    .option(...passphraseOption)
+    .action(
+      action(async ({ daemonProgram, home, options, output, streams }: Context<PassphraseOptions & { root: string }>) => {
+        const passphrase = await readNewPassphrase(streams, options.root, options.passphraseStdin === true)
+        const args = ['key-export', '--home', homePathOf(home), '--file', options.root]
+        const { agent, ...rest } = await runProgram(daemonProgram, args, `${passphrase}\n`)
+        await output.answer({ ...rest, agent }, `the root key of ${agent.name} is in ${options.root}, sealed`)
+        output.remark(`bring the file elsewhere, then take the key off this machine: selfsame key forget-root ${options.root}`)
+      }),
+    )
+
+  command(key, 'import <file>', 'Bring the root key back to this machine', 'key import kevin.key')
+    .option(...passphraseOption)
+    .action(
+      action(async ({ daemonProgram, home, options, output, streams }: Context<PassphraseOptions>, file: string) => {
+        const passphrase = await readPassphrase(streams, file, options.passphraseStdin === true)
+        const ready = await runProgram(daemonProgram, ['key-import', '--home', homePathOf(home), '--file', file], `${passphrase}\n`)
+        await output.answer(ready, `the root key of ${ready.agent.name} is on this machine`)
+        output.remark(`when it is done: selfsame key forget-root ${file}`)
+      }),
+    )
+
+  command(key, 'forget-root [file]', 'Take the root key off this machine', 'key forget-root kevin.key')
+    .addHelpText(
+      'after',
+      `
+The file that it was exported to is opened first, as a proof that the key is not lost. Day-to-day work goes on without the key.
+What backups, snapshots and the disk itself keep of deleted files is not in its power.`,
+    )
+    .option('--yes-i-have-it', 'forget it without that proof')
+    .option(...passphraseOption)
+    .action(
+      action(
+        async (
+          { daemonProgram, home, options, output, streams }: Context<PassphraseOptions & { yesIHaveIt?: boolean }>,
+          file: string | undefined,
+        ) => {
+          if (file === undefined && options.yesIHaveIt !== true) {
+            throw refusal(
+              'give the file that the root key was exported to (selfsame key export --root FILE), so that it is sure not to be lost; or say --yes-i-have-it',
+            )
+          }
+          const proof = file === undefined ? [] : ['--file', file]
+          const input = file === undefined ? '' : `${await readPassphrase(streams, file, options.passphraseStdin === true)}\n`
+          const args = ['key-forget', '--home', homePathOf(home), ...proof]
+          const answer = await runProgram<Ready & { forgotten: boolean }>(daemonProgram, args, input)
+          const { agent, forgotten } = answer
+          await output.answer(
+            answer,
+            forgotten
+              ? `the root key of ${agent.name} is not on this machine any more`
+              : `the root key of ${agent.name} was not on this machine`,
+          )
+        },
+      ),
+    )
+}
+
+function factsText({ agent, deviceKey, instance, rootKey, rootKeyHere }: KeyFacts): string {
+  return columnsOf([
+    ['agent', `${agent.name}  ${agent.id}`],
+    ['root key', `${rootKey}  ${rootKeyHere ? 'kept on this machine' : 'not on this machine'}`],
+    ['instance', `${instance.name}  ${instance.id}`],
+    ['device key', deviceKey],
+  ])
+}
