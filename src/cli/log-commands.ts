@@ -5,6 +5,7 @@ import { addWriteOptions, answerReceipt, collect, writeOptionsOf } from './comma
 import type { AgentContext, Doors, WriteContext } from './command.ts'
 import { importLog } from './log-import.ts'
 import { inlineOf, localTime } from './output.ts'
+import { provenanceText } from './provenance-commands.ts'
 
 interface AppendOptions {
   readonly tag?: readonly string[]
@@ -69,7 +70,7 @@ export function addLogCommands({ program, command, onAgent }: Doors): void {
     .option('--until <time>', 'before then')
     .option('--limit <count>', 'at most so many')
     .option('--newest', 'the newest first')
-    .option('--provenance', 'with what proves the author of each entry (only with --json)')
+    .option('--provenance', 'with what proves the author of each entry')
     .action(
       onAgent(async ({ agent, options, output }: AgentContext<ReadOptions>, name: string) => {
         const { since, until, limit } = options
@@ -83,12 +84,19 @@ export function addLogCommands({ program, command, onAgent }: Doors): void {
           ...(options.provenance === true ? { provenance: true } : {}),
         })
         for await (const entry of entries) {
-          await output.answer(entry, entryText(entry))
+          await output.answer(entry, entryText(entry) + provenanceText(entry))
           left -= 1
           if (left === 0) break
         }
       }),
     )
+
+  command(log, 'show <name> <id>', 'Print one entry, with what proves its author', 'log show memory 019b2c...').action(
+    onAgent(async ({ agent, output }: AgentContext<object>, name: string, id: string) => {
+      const entry = await agent.log(name).entry(id)
+      await output.answer(entry, entryText(entry) + provenanceText(entry))
+    }),
+  )
 
   addFilterOptions(command(log, 'tail <name>', 'Print the last entries, and new ones as they come', 'log tail memory -n 20'))
     .option('-n, --last <count>', 'begin with so many that are there', '10')

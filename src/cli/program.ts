@@ -16,6 +16,7 @@ import {
 import { addLifeCommands } from './life-commands.ts'
 import { addLogCommands } from './log-commands.ts'
 import { printable } from './output.ts'
+import { addProvenanceCommands } from './provenance-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
 
 /** Exit code of a command line that cannot be understood (sysexits `EX_USAGE`). */
@@ -66,6 +67,7 @@ export function createProgram(surroundings: Surroundings): Command {
   addJsonCommands(doors)
   addDocumentCommands(doors)
   addWatchCommand(doors)
+  addProvenanceCommands(doors)
   program.commandsGroup('Group:')
   addMemberCommands(doors)
   addPresenceCommands(doors)
