@@ -315,7 +315,10 @@ export type InviteInput = Static<typeof inviteInput>
 export const invitation = shape('Invitation', {
   ticket: Type.String({ description: 'a secret: whoever holds it can join' }),
   expires: time,
-  addresses: list(Type.String()),
+  addresses: list(Type.String(), { description: 'where the ticket says that this instance can be reached' }),
+  reach: oneOf(['nowhere', 'loopback', 'private', 'public'], {
+    description: 'from where, by the best of the addresses: nowhere (there is none), this machine, its own networks, anywhere',
+  }),
 })
 export type Invitation = Static<typeof invitation>
 

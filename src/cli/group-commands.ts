@@ -1,6 +1,5 @@
-/** The commands on the group of instances: status, members, invites, presence, the network, what changes, and what all hold. */
-import type { Change, DocumentKind, InviteInput, Peer, Presence, Role, Status } from '../api/client.ts'
-import { countOf, durationToMilliseconds, refusal } from './arguments.ts'
+/** The commands on the group of instances as a whole: status, presence, the network, what changes, and what all hold. */
+import type { Change, DocumentKind, Invitation, InviteInput, Peer, Presence, Role, Status } from '../api/client.ts'
 import type { AgentContext, Doors } from './command.ts'
 import { entryText } from './log-commands.ts'
 import { amountText, columnsOf, inlineOf, localTime, spanOf } from './output.ts'
@@ -42,50 +41,6 @@ function peerCells(peer: Peer): readonly string[] {
         ? 'in sync'
         : `lacks ${peer.behind ?? '?'}, has ${peer.ahead ?? '?'} more`
   return [peer.instance.name, peer.state, peer.state === 'offline' && peer.told !== null ? `was ${told}` : told, peer.address ?? '', seen]
-}
-
-export function addMemberCommands({ program, command, onAgent }: Doors): void {
-  command(program, 'members', 'List the instances of the agent', 'members').action(
-    onAgent(async ({ agent, output }: AgentContext<object>) => {
-      const members = await agent.members()
-      const rows = members.map((member) => {
-        const state = member.self ? 'this one' : member.connected ? 'connected' : 'offline'
-        return [member.name, member.role, state, `since ${localTime(member.admitted)}`, member.id]
-      })
-      await output.answer(members, columnsOf(rows))
-    }),
-  )
-
-  command(
-    program,
-    'invite',
-    'Print a ticket that admits an instance; whoever holds it can join',
-    'invite --expires 1h | ssh server selfsame join -',
-  )
-    .option('--role <role>', 'admin, writer or reader (default: writer)')
-    .option('--expires <duration>', 'how long it can be used (default: 1h)')
-    .option('--uses <count>', 'how many instances it admits (default: 1)')
-    .option('--name <name>', 'what the new instance is called')
-    .action(
-      onAgent(async ({ agent, options, output }: AgentContext<{ role?: string; expires?: string; uses?: string; name?: string }>) => {
-        const invitation = await agent.invite(inviteOf(options))
-        await output.answer(invitation, invitation.ticket)
-        output.remark(`On the other machine, until ${localTime(invitation.expires)}: selfsame join, then paste the ticket. It is a secret.`)
-      }),
-    )
-}
-
-const roles: readonly Role[] = ['admin', 'writer', 'reader']
-
-function inviteOf(options: { role?: string; expires?: string; uses?: string; name?: string }): InviteInput {
-  const role = roles.find((each) => each === options.role)
-  if (options.role !== undefined && role === undefined) throw refusal(`--role is one of ${roles.join(', ')}, not '${options.role}'`)
-  return {
-    ...(role === undefined ? {} : { role }),
-    ...(options.expires === undefined ? {} : { expiresSeconds: Math.ceil(durationToMilliseconds(options.expires) / 1_000) }),
-    ...(options.uses === undefined ? {} : { uses: countOf(options.uses, 1) }),
-    ...(options.name === undefined ? {} : { name: options.name }),
-  }
 }
 
 export function addPresenceCommands({ program, command, onAgent }: Doors): void {

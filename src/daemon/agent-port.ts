@@ -4,6 +4,8 @@ import type { AgentPort, Attention, Author, Change, Evidence, LogEntry, Operatio
 import { SelfsameError, stampToMilliseconds } from '../core/index.ts'
 import type { InstanceId, Stamp } from '../core/index.ts'
 import type { DocumentKind, Edit, EntryContent, RegisterCell } from '../document/index.ts'
+import { addressReach } from '../network/index.ts'
+import type { Reach } from '../network/index.ts'
 import type {
   Change as ReplicaChange,
   Evidence as ReplicaEvidence,
@@ -31,7 +33,9 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
 
   const authorOf = (instance: InstanceId): Author => ({
     id: instance,
-    name: replica.members.member(instance)?.label ?? instance.slice(0, 8),
+    name:
+      (replica.members.member(instance) ?? replica.members.former.find((former) => former.instance === instance))?.label ??
+      instance.slice(0, 8),
   })
 
   const uptimeSeconds = (): number => Math.max(0, (options.now() - options.startedAt) / 1_000)
@@ -222,7 +226,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     async invite({ role, expiresSeconds, uses, name }) {
       const request = { role, durationMilliseconds: expiresSeconds * 1_000, uses, name: name ?? null }
       const { addresses, invite, ticket } = await replica.membership.invite(request)
-      return { ticket, expires: isoOf(invite.expiresAt), addresses }
+      return { ticket, expires: isoOf(invite.expiresAt), addresses, reach: farthestReach(addresses) }
     },
 
     async members() {
@@ -352,6 +356,12 @@ function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceI
   if (replica.isReadOnly)
     attention.push({ kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: isoOf(now) })
   return attention
+}
+
+/** From where a machine with these addresses can be reached. */
+function farthestReach(addresses: readonly string[]): Reach | 'nowhere' {
+  const found = new Set(addresses.map(addressReach))
+  return (['public', 'private', 'loopback'] as const).find((reach) => found.has(reach)) ?? 'nowhere'
 }
 
 /** The last time that a Date can hold: what others claim may lie beyond it. */

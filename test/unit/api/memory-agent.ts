@@ -293,6 +293,7 @@ export function createMemoryAgent(): MemoryAgent {
       ticket: `selfsame-${role}`,
       expires: new Date(1_800_000_000_000 + expiresSeconds * 1_000).toISOString(),
       addresses: ['/ip4/127.0.0.1/tcp/1'],
+      reach: 'loopback',
     }),
     members: async () => [
       { ...author, role: 'admin', key: '12'.repeat(32), admitted: new Date(1_800_000_000_000).toISOString(), self: true, connected: true },

@@ -249,14 +249,37 @@ describe('the group', () => {
   })
 
   test('is invited to: the ticket alone on standard output', async () => {
-    const invitation = { ticket: 'selfsame1-abc', expires: time, addresses: [] }
+    const invitation = { ticket: 'selfsame1-abc', expires: time, addresses: ['/ip4/192.0.2.1/tcp/1'], reach: 'public' }
     const { out, err, asked } = await call(
       ['invite', '--role', 'reader', '--expires', '90m', '--uses', '2', '--name', 'server'],
       invitation,
     )
     expect(out).toBe('selfsame1-abc\n')
-    expect(err).toContain('selfsame join')
+    expect(err).toContain('selfsame join, then paste the ticket')
+    expect(err).toContain('\n  /ip4/192.0.2.1/tcp/1\n')
+    expect(err).not.toContain('selfsame1-abc')
+    expect(err).not.toContain('!')
     expect(asked).toEqual([{ method: 'invite', args: [{ role: 'reader', expiresSeconds: 5_400, uses: 2, name: 'server' }] }])
+  })
+
+  test('is invited to: at a terminal with the line to run on the other machine', async () => {
+    const invitation = { ticket: 'selfsame1-abc', expires: time, addresses: ['/ip4/192.0.2.1/tcp/1'], reach: 'public' }
+    const { out, err } = await call(['invite'], invitation, { isTTY: true })
+    expect(out).toBe('selfsame1-abc\n')
+    expect(err).toContain('\n  selfsame join selfsame1-abc\n')
+    expect(err).toContain('stands in no list of processes')
+    expect((await call(['invite', '--quiet'], invitation, { isTTY: true })).err).toBe('')
+    expect(JSON.parse((await call(['invite', '--json'], invitation, { isTTY: true })).out)).toEqual(invitation)
+  })
+
+  test.each([
+    ['nowhere', 'names no address'],
+    ['loopback', 'only this machine itself can reach them'],
+    ['private', 'only machines on the same network or VPN'],
+  ])('is warned of a ticket that is good for %s', async (reach, words) => {
+    const { out, err } = await call(['invite'], { ticket: 'selfsame1-abc', expires: time, addresses: [], reach })
+    expect(out).toBe('selfsame1-abc\n')
+    expect(err).toContain(words)
   })
 
   test('shows its members', async () => {
