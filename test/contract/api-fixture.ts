@@ -28,6 +28,8 @@ export interface Answer {
 export interface Ask {
   readonly body?: string | Buffer
   readonly headers?: Readonly<Record<string, string>>
+  /** Over TCP, and not over the socket. */
+  readonly tcp?: boolean
 }
 
 export interface Fixture {
@@ -47,29 +49,34 @@ export interface Fixture {
   close(): Promise<void>
 }
 
-export async function openFixture(options: Partial<ServerOptions> = {}): Promise<Fixture> {
+export async function openFixture({ token, ...options }: Partial<ServerOptions> & { readonly token?: string } = {}): Promise<Fixture> {
   const directory = mkdtempSync(join(tmpdir(), 'selfsame-api-'))
   const socketPath = join(directory, 'run', 'api.sock')
   const agent = createMemoryAgent()
   const faults: object[] = []
   const logger: Logger = { debug() {}, info() {}, warn() {}, error: (fields) => void faults.push(fields) }
-  const tokens = createMemoryTokens(options.clock)
+  const tokens = options.tokens ?? createMemoryTokens()
   const server = await openServer({ port: agent, tokens, socketPath, logger, clock: systemClock, version: '0.0.0', ...options })
-  const client = await connect({ socketPath })
+  const client = await connect({ socketPath, ...(token === undefined ? {} : { token }) })
 
-  const ask: Fixture['ask'] = (method, path, { body, headers = {} } = {}) =>
+  const ask: Fixture['ask'] = (method, path, { body, headers = {}, tcp = false } = {}) =>
     new Promise((resolve, reject) => {
       const length = body === undefined || 'transfer-encoding' in headers ? {} : { 'content-length': String(Buffer.byteLength(body)) }
       let answered = false
-      const request = httpRequest({ socketPath, method, path, agent: false, headers: { ...length, ...headers } }, (response) => {
+      const place = tcp ? server.tcpAddress : { socketPath }
+      const request = httpRequest({ ...place, method, path, agent: false, headers: { ...length, ...headers } }, (response) => {
         answered = true
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('error', reject)
         response.on('end', () => {
           const answer = { status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString('utf8') }
-          expectContract(method, path, answer)
-          resolve(answer)
+          try {
+            expectContract(method, path, answer)
+            resolve(answer)
+          } catch (error) {
+            reject(error as Error)
+          }
         })
       })
       // After an early refusal the rest of the body has nowhere to go.

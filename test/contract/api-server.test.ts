@@ -1,4 +1,16 @@
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -204,6 +216,7 @@ describe('reading', () => {
     expect(JSON.parse(answer.text)).toMatchObject({
       ticket: 'selfsame-writer',
       expires: new Date(1_800_000_000_000 + 3_600_000).toISOString(),
+      reach: 'loopback',
     })
   })
 })
@@ -429,15 +442,75 @@ describe('the socket', () => {
     rmSync(directory, { recursive: true })
   })
 
-  test('is not made over a file, nor where others may write', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'selfsame-unsafe-'))
-    writeFileSync(join(directory, 'api.sock'), 'precious')
+  const isRoot = process.getuid?.() === 0
+  /** Somebody else: `nobody` on most systems. */
+  const otherUser = 65_534
+
+  test.each<[string, (directory: string) => void]>([
+    ['over a file', (directory) => writeFileSync(join(directory, 'api.sock'), 'precious')],
+    ['over a directory', (directory) => mkdirSync(join(directory, 'api.sock'))],
+    ['over a symbolic link, also one to nothing', (directory) => symlinkSync('/nowhere', join(directory, 'api.sock'))],
+    ['where others may read', (directory) => chmodSync(directory, 0o740)],
+    ['where others may enter', (directory) => chmodSync(directory, 0o701)],
+    [
+      'where the directory is a symbolic link',
+      (directory) => {
+        renameSync(directory, `${directory}-elsewhere`)
+        symlinkSync(`${directory}-elsewhere`, directory)
+      },
+    ],
+    [
+      'where the directory is a symbolic link to nothing',
+      (directory) => {
+        rmSync(directory, { recursive: true })
+        symlinkSync('/nowhere', directory)
+      },
+    ],
+    [
+      'where the directory is a file',
+      (directory) => {
+        rmSync(directory, { recursive: true })
+        writeFileSync(directory, 'precious')
+      },
+    ],
+  ])('is not made %s', async (_, prepare) => {
+    const parent = mkdtempSync(join(tmpdir(), 'selfsame-unsafe-'))
+    const directory = join(parent, 'run')
+    mkdirSync(directory, { mode: 0o700 })
+    prepare(directory)
+    const before = listing(parent)
     await expect(openServer(options(join(directory, 'api.sock')))).rejects.toMatchObject({ code: 'home-unsafe' })
-    chmodSync(directory, 0o755)
-    await expect(openServer(options(join(directory, 'other.sock')))).rejects.toMatchObject({ code: 'home-unsafe' })
+    expect(listing(parent)).toEqual(before)
+    rmSync(parent, { recursive: true })
+  })
+
+  test.runIf(isRoot)('is not made in the directory of another user', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'selfsame-foreign-'))
+    chownSync(directory, otherUser, otherUser)
+    await expect(openServer(options(join(directory, 'api.sock')))).rejects.toMatchObject({ code: 'home-unsafe' })
+    expect(listing(directory)).toEqual([])
+    rmSync(directory, { recursive: true })
+  })
+
+  test.runIf(isRoot)('is not made in place of one that another user made', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'selfsame-foreign-'))
+    const socketPath = join(directory, 'api.sock')
+    const foreign = createServer().listen(socketPath)
+    await new Promise((resolve) => foreign.once('listening', resolve))
+    chownSync(socketPath, otherUser, otherUser)
+    await expect(openServer(options(socketPath))).rejects.toMatchObject({ code: 'home-unsafe' })
+    await new Promise((resolve) => foreign.close(resolve))
     rmSync(directory, { recursive: true })
   })
 })
+
+/** What lies below a directory: names, kinds, modes. */
+function listing(directory: string): readonly string[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true }).map((entry) => {
+    const { mode, uid } = lstatSync(join(entry.parentPath, entry.name))
+    return `${entry.name} ${mode.toString(8)} ${uid}`
+  })
+}
 
 describe('closing', () => {
   test('lets a request finish, ends watches, and takes nothing new', async () => {

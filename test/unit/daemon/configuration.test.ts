@@ -40,6 +40,11 @@ describe('the configuration', () => {
     }
   })
 
+  test('takes every form of a loopback address for the API', () => {
+    for (const listen of ['', '127.0.0.1:7777', '127.8.9.1:1', '[::1]:65535', 'localhost:7777'])
+      expect(parseConfiguration(`[api]\nlisten = "${listen}"`, '', {}).api.listen).toBe(listen)
+  })
+
   test('of a missing file is the default', () => {
     expect(readConfiguration(join(tmpdir(), 'no-such-directory', 'config.toml'), {})).toEqual(parseConfiguration('', '', {}))
   })
@@ -74,6 +79,12 @@ describe('a field that is wrong is refused with where and what', () => {
     ['[network]\nlisten = ["everywhere"]', 'line 2: network.listen has to be a list'],
     ['[network]\nbootstrap = ["/ip4/192.0.2.1/tcp/1"]', 'line 2: network.bootstrap has to be a list of multiaddrs that end in a peer id'],
     ['network = 1', 'line 1: network has to be a section'],
+    ['[api]\nlisten = "0.0.0.0:7777"', 'line 2: api.listen has to be'],
+    ['[api]\nlisten = "192.168.1.2:7777"', 'the API is never served to other machines'],
+    ['[api]\nlisten = "127.0.0.1"', 'api.listen has to be'],
+    ['[api]\nlisten = "127.0.0.1:0"', 'api.listen has to be'],
+    ['[api]\nhosts = ["http://memory.example"]', 'line 2: api.hosts has to be a list of names'],
+    ['[api]\norigins = ["*"]', 'line 2: api.origins has to be a list of origins'],
     ['[log]\nlevel = "loud"', 'line 2: log.level has to be one of debug, info, warn, error, silent'],
     ['[log.rooms]\nfeed = "info"', "there is no field 'log.rooms.feed'"],
     ['[network\n', 'config.toml, line 1, column'],
