@@ -1,5 +1,5 @@
 /** The commands on the group of instances as a whole: status, presence, the network, what changes, and what all hold. */
-import type { Change, DocumentKind, Invitation, InviteInput, Peer, Presence, Role, Status } from '../api/client.ts'
+import type { Change, DocumentKind, Peer, Presence, Status } from '../api/client.ts'
 import type { AgentContext, Doors } from './command.ts'
 import { entryText } from './log-commands.ts'
 import { amountText, columnsOf, inlineOf, localTime, spanOf } from './output.ts'

@@ -5,16 +5,11 @@ import { addCounterCommands, addRegisterCommands, addSetCommands } from './cell-
 import { createDoors } from './command.ts'
 import type { Surroundings } from './command.ts'
 import { addJsonCommands, addTextCommands } from './content-commands.ts'
-import {
-  addDocumentCommands,
-  addMemberCommands,
-  addNetworkCommands,
-  addPresenceCommands,
-  addStatusCommand,
-  addWatchCommand,
-} from './group-commands.ts'
+import { addDocumentCommands, addNetworkCommands, addPresenceCommands, addStatusCommand, addWatchCommand } from './group-commands.ts'
+import { addKeyCommands } from './key-commands.ts'
 import { addLifeCommands } from './life-commands.ts'
 import { addLogCommands } from './log-commands.ts'
+import { addMemberCommands } from './member-commands.ts'
 import { printable } from './output.ts'
 import { addProvenanceCommands } from './provenance-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
@@ -72,6 +67,7 @@ export function createProgram(surroundings: Surroundings): Command {
   addMemberCommands(doors)
   addPresenceCommands(doors)
   addNetworkCommands(doors)
+  addKeyCommands(doors)
   program.commandsGroup('Access:')
   addTokenCommands(doors)
   return program
