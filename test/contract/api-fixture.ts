@@ -75,7 +75,7 @@ export async function openFixture({ token, ...options }: Partial<ServerOptions> 
             expectContract(method, path, answer)
             resolve(answer)
           } catch (error) {
-            reject(error as Error)
+            reject(error)
           }
         })
       })

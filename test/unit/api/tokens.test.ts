@@ -124,7 +124,7 @@ describe('a token', () => {
     const inner = createMemoryShelf()
     let full = false
     const shelf: TokenShelf = {
-      read: inner.read,
+      read: () => inner.read(),
       write(text) {
         if (full) throw new SelfsameError('storage-failed', 'no space')
         inner.write(text)
