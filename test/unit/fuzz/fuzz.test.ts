@@ -52,14 +52,14 @@ describe('the fuzzer finds a decoder that', () => {
       return decode(bytes)
     }),
     planted('takes memory', /bytes of memory/, (bytes) => {
-      if (bytes.length >= 1_000) kept.set('planted', new Uint8Array(80 << 20))
+      if (bytes.length >= 1_024) kept.set('planted', new Uint8Array(80 << 20))
       return decode(bytes)
     }),
     planted('takes what it should not', /planted/, decode, () => {
       throw new Error('planted')
     }),
   ])('%s', async (_, reason, decoder) => {
-    const { faults } = await fuzz(decoder, 1, 400, { faultsMax: 1 })
+    const { faults } = await fuzz(decoder, 1, 2_000, { faultsMax: 1 })
     expect(faults.map((fault) => fault.reason)).toEqual([expect.stringMatching(reason)])
     kept.clear()
   })
