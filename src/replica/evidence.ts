@@ -8,6 +8,8 @@ import { documentIdOf, isDocumentKind } from '../document/index.ts'
 import type { DocumentKind } from '../document/index.ts'
 import { decodeUpdateBody, mainSpace } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
+import { instanceIdOf } from '../membership/index.ts'
+import type { FormerMember } from '../membership/index.ts'
 import type { EvidenceRow, QuarantineRow } from '../storage/index.ts'
 import type { Engine } from './engine.ts'
 import { storedToEnvelope } from './ledger.ts'
@@ -98,7 +100,15 @@ export class EvidenceBook {
 
   /** Peers that were turned away lately, the last of them last. Whoever has become a member since is not among them. */
   refusedPeers(): readonly Evidence[] {
-    return [...this.#refusals.values()].filter(({ key }) => this.#engine.members.memberByKey(key) === undefined)
+    const { members } = this.#engine
+    return [...this.#refusals.values()]
+      .filter(({ key }) => members.memberByKey(key) === undefined)
+      .map((refusal) => {
+        const instance = instanceIdOf(refusal.key)
+        const former = members.former.find((each) => each.instance === instance)
+        if (former === undefined) return refusal
+        return { ...refusal, author: instance, ...(refusal.kind === 'refused-peer' ? { reason: reasonOf(former) } : {}) }
+      })
   }
 
   #now(): number {
@@ -140,6 +150,11 @@ export class EvidenceBook {
 
 const copyReason =
   'a daemon with the key of this instance answers there: its home was copied. Stop one of them, and let the other machine join with a ticket of its own'
+
+function reasonOf({ removal, state }: FormerMember): string {
+  if (state === 'suspended') return 'it lost its place with whoever admitted it'
+  return removal === null || removal.reason === '' ? 'it was removed' : `it was removed: ${removal.reason}`
+}
 
 /** The id of a case names what it is about: a place in a feed, or an instance. */
 function rowToEvidence({ at, detail, id, kind }: EvidenceRow): Evidence {
