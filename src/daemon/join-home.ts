@@ -78,7 +78,8 @@ async function joinFromNothing(options: JoinOptions, ticket: Ticket): Promise<Jo
     planned(planOf(ticket, { home, holds: 'nothing', former: null, name }))
     const { deviceKey, member, records } = await askToJoin(options, paths, ticket, name)
     const store = await openDatabase(paths, options, false)
-    await addRecords(store, records, addressBookToMeta(new Map([[ticket.issuer, ticket.addresses]]), []))
+    await store.commit({ records: rowsOf(records), meta: addressBookOf(ticket) })
+    await store.close()
     role = member.role
     return identityOf(ticket, member, deviceKey)
   })
@@ -131,10 +132,13 @@ async function joinFromInstance(options: JoinOptions, ticket: Ticket): Promise<J
     if (database.state === 'damaged') kept.push(keepDatabase(paths, identity))
     store ??= await openDatabase(paths, options, false)
     const known = new Set(store.records().map(({ hash }) => hash))
-    const fresh = records.filter(({ hash }) => !known.has(hash))
-    const adding = store
-    store = null
-    await addRecords(adding, fresh, new Map([...addressBookToMeta(new Map([[ticket.issuer, ticket.addresses]]), []), ...endedMeta]))
+    const fresh = rowsOf(records).filter(({ hash }) => !known.has(hash))
+    await store.commit({
+      // Whatever else is news may say that some of what was applied here counts no more. It stays, and the daemon judges it anew.
+      derivedCleared: fresh.length > 1,
+      records: fresh,
+      meta: new Map([...addressBookOf(ticket), ...endedMeta]),
+    })
     kept.push(keepIdentity(paths, identity))
     const joined = identityOf(ticket, member, deviceKey)
     writeIdentity(paths, joined)
@@ -203,13 +207,13 @@ function tableOf(agent: AgentId, records: ReturnType<StoreReads['records']>): Me
   )
 }
 
-/** Commits what the issuer answered, and closes the store. */
-async function addRecords(store: Store, records: readonly MembershipRecord[], meta: NonNullable<WriteBatch['meta']>): Promise<void> {
-  try {
-    await store.commit({ records: records.map(({ hash, bytes }) => ({ hash, bytes })), meta })
-  } finally {
-    await store.close()
-  }
+function rowsOf(records: readonly MembershipRecord[]): NonNullable<WriteBatch['records']> {
+  return records.map(({ hash, bytes }) => ({ hash, bytes }))
+}
+
+/** Where to dial first: the issuer knows the rest. */
+function addressBookOf({ addresses, issuer }: Ticket): ReadonlyMap<string, Uint8Array | null> {
+  return addressBookToMeta(new Map([[issuer, addresses]]), [])
 }
 
 /** Has the issuer admit a device key: that of an earlier attempt with this ticket, which it may have admitted already, or a new one. */
@@ -236,6 +240,7 @@ async function askToJoin(
   })
   await transport.start({
     mayConnect: () => false,
+    mayGossip: () => false,
     linkOpened() {},
     linkClosed() {},
     message() {},
