@@ -56,6 +56,11 @@ describe('deterministic CBOR', () => {
     expect(decode(encode(text))).toEqual({ ok: true, value: text })
   })
 
+  it('reads arrays that are nested sixteen deep and no deeper', () => {
+    expect(decode(Buffer.from(`${'81'.repeat(16)}00`, 'hex')).ok).toBe(true)
+    expect(decode(Buffer.from(`${'81'.repeat(17)}00`, 'hex')).ok).toBe(false)
+  })
+
   it('refuses more items than its caller allows for', () => {
     const bytes = encode([1, [2, 3]])
     expect(decode(bytes, 5)).toEqual({ ok: true, value: [1, [2, 3]] })
