@@ -48,6 +48,9 @@ const keyOf = (index: number): SigningKey => signingKeyOf(new Uint8Array(32).fil
 export const keys = [keyOf(1), keyOf(2), keyOf(3), keyOf(4)] as const
 const agent = bytesToId<Header['agent']>(new Uint8Array(32).fill(7))
 
+/** Items of the message that an envelope or a frontier is part of. */
+const itemsMax = 1 << 18
+
 /** A decoder of a whole message. `verify` throws where what was accepted does not stand up. */
 export function messageDecoder<Value>(
   name: string,
@@ -310,7 +313,7 @@ export const messageDecoders: readonly Decoder[] = [
       return { bytes: encode(value), valid }
     },
     (bytes) => {
-      const value = decode(bytes)
+      const value = decode(bytes, itemsMax)
       return value.ok ? envelopeFromWire(value.value) : value
     },
     (envelope, bytes) => {
@@ -334,7 +337,7 @@ export const messageDecoders: readonly Decoder[] = [
     1,
     (dice) => made(encode(frontierToWire(frontierEntries(dice)))),
     (bytes) => {
-      const value = decode(bytes)
+      const value = decode(bytes, itemsMax)
       return value.ok ? frontierFromWire(value.value) : value
     },
     (entries, bytes) => sameBytes(encode(frontierToWire(entries)), bytes),

@@ -15,7 +15,7 @@ import { promise } from './fuzz.ts'
 import type { Case, Decoder } from './fuzz.ts'
 
 /** `text` with words of its language, tricky texts and stray bytes put in, and pieces taken out or doubled. */
-function mutateText(dice: Dice, text: string, words: readonly string[]): string {
+export function mutateText(dice: Dice, text: string, words: readonly string[]): string {
   let changed = text
   for (let left = 1 + dice.below(3); left > 0; left--) {
     const at = dice.below(changed.length + 1)
