@@ -59,6 +59,10 @@ export interface MemberTable {
   readonly former: readonly FormerMember[]
   member(instance: InstanceId): Member | undefined
   memberByKey(key: PublicKey): Member | undefined
+  /** Whether the key is, or was, that of an instance of the agent. */
+  isKnownKey(key: PublicKey): boolean
+  /** What somebody with that key has to know to see how it stands: the records that curbed it or whoever admitted it, with their pasts. */
+  explaining(key: PublicKey): readonly MembershipRecord[]
   /** Whether the key is, or was, one of the instance's. */
   isKeyOf(instance: InstanceId, key: PublicKey): boolean
   /** The last of its line, which operation ids are keyed by. */
@@ -181,9 +185,20 @@ export function createMemberSet(agent: AgentId): MemberSet {
     },
     member: (instance) => table().byInstance.get(instance),
     memberByKey: (key) => table().byKey.get(key),
-    isKeyOf: (instance, key) =>
-      (index.entries.get(instance) ?? []).some(({ record }) => record.claim.key === key) ||
-      (index.acts.get(instance) ?? []).some(({ record }) => record.kind === 'rotation' && record.claim.key === key),
+    isKnownKey: (key) => index.instancesByKey.has(key),
+    explaining(key) {
+      const { settlement } = table()
+      const concerned = new Set<InstanceId>()
+      const ahead: (InstanceId | null)[] = [...(index.instancesByKey.get(key) ?? [])]
+      for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+        if (next === null || concerned.has(next)) continue
+        concerned.add(next)
+        for (const { record } of settlement.entries(next)) ahead.push(record.author)
+      }
+      const causes = [...concerned].flatMap((instance) => [...settlement.curbs(instance), ...settlement.rotations(instance)])
+      return graph.nodes.filter((node) => node.standing !== 'void' && reaches(causes, node)).map((node) => node.record)
+    },
+    isKeyOf: (instance, key) => index.instancesByKey.get(key)?.includes(instance) === true,
     lineOf,
     lineageOf: (instance) => lineOf(instance).at(-1) as InstanceId,
     mayWrite(instance, key, recordHeads) {

@@ -38,12 +38,22 @@ export interface RecordIndex {
   readonly acts: Map<InstanceId | null, Act[]>
   /** What the walk may settle: role records and rotations. */
   readonly curbing: (Curb | RecordNode<Rotation>)[]
+  /** By every key that they ever had. */
+  readonly instancesByKey: Map<PublicKey, InstanceId[]>
   /** Of clones. */
   readonly parents: Map<InstanceId, InstanceId>
 }
 
 export function createRecordIndex(): RecordIndex {
-  return { entries: new Map(), grants: new Map(), renames: new Map(), acts: new Map(), curbing: [], parents: new Map() }
+  return {
+    entries: new Map(),
+    grants: new Map(),
+    renames: new Map(),
+    acts: new Map(),
+    curbing: [],
+    instancesByKey: new Map(),
+    parents: new Map(),
+  }
 }
 
 /** Adds a judged record, if it is lawful, after all in its past. */
@@ -51,6 +61,8 @@ export function indexRecord(index: RecordIndex, node: RecordNode): void {
   if (node.standing !== 'valid' || !isAct(node)) return
   append(index.acts, node.record.author, node)
   if (isEntry(node)) append(index.entries, node.record.instance, node)
+  if (isEntry(node)) append(index.instancesByKey, node.record.claim.key, node.record.instance)
+  if (isRotation(node)) append(index.instancesByKey, node.record.claim.key, node.record.author)
   if (isGrant(node)) append(index.grants, node.record.instance, node)
   if (isRename(node)) append(index.renames, node.record.instance, node)
   if (isCurb(node) || isRotation(node)) index.curbing.push(node)

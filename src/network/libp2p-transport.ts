@@ -10,19 +10,21 @@ import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import type { GossipSub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { Identify, IdentifyComponents } from '@libp2p/identify'
-import type { ComponentLogger, Connection, Logger as Libp2pLogger, PeerId } from '@libp2p/interface'
+import type { ComponentLogger, Connection, Logger as Libp2pLogger, PeerId, Stream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
-import { assert, gossipBytesMax, SelfsameError } from '../core/index.ts'
+import { Allowance, assert, gossipBytesMax, SelfsameError } from '../core/index.ts'
 import type { Clock, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import { addressReach, parseAddress } from './addresses.ts'
 import { createDialer } from './libp2p-dialer.ts'
 import { startDiscovery } from './libp2p-discovery.ts'
+import { createGate, withStreamLimit } from './libp2p-gate.ts'
 import { gossipService, resultsByVerdict, watchGossip } from './libp2p-gossip.ts'
 import { askToJoin, createJoinServer, joinProtocol } from './libp2p-join.ts'
 import { peerIdToKey } from './libp2p-keys.ts'
 import { connectionAddress, createLinks, deliver, hangUp, openingMsMax, protocolsByChannel } from './libp2p-links.ts'
+import { streamAtPace } from './libp2p-pace.ts'
 import type { Channel, Transport, TransportHandlers } from './transport.ts'
 
 export interface Libp2pTransportOptions {
@@ -44,11 +46,20 @@ export interface Libp2pTransportOptions {
 
 /** Connections at once, of members and strangers. */
 const connectionsMax = 300
-/** Handshakes under way at once: each is some kilobytes, and a stranger can hold one for `handshakeMsMax`. */
-const handshakesMax = 128
+/** Handshakes under way at once: each is some kilobytes, and a stranger can hold one for `handshakeMsMax`. The gate bounds those of one host. */
+const handshakesMax = 256
 const handshakeMsMax = 5_000
-/** New connections a second from one host: a group of instances on one machine redials all at once after an outage. */
-const hostConnectionsPerSecondMax = 100
+/** New connections a second from one host, some 4 ms of work each. A group of instances on one machine redials all at once after an outage. */
+const hostConnectionsPerSecondMax = 25
+/** Bytes that the other side may send on a stream before they are read: what a paused stream holds. 40 MB a second at 100 ms. */
+const receivedBytesMax = 4 << 20
+/** Streams that the other side may have open on one connection. */
+const streamsMax = 32
+/** What the gossip of one peer may cost in a second and at once: a quarter of a processor or so. */
+const gossipPerSecond = 1_000
+const gossipMost = 2_000
+/** Milliseconds between two notes that a peer is made to wait. */
+const slowedMs = 60_000
 /** Bytes that wait on one stream for a peer that does not read before the stream, and with it the link, is closed. */
 const waitingBytesMax = 64 << 20
 /** Idle time before TCP probes a connection. */
@@ -102,6 +113,10 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
 
   const isMember = (peerId: PeerId): boolean => {
     const key = peerIdToKey(peerId)
+    return key !== undefined && handlers.mayGossip(key)
+  }
+  const mayConnect = (peerId: PeerId): boolean => {
+    const key = peerIdToKey(peerId)
     return key !== undefined && handlers.mayConnect(key)
   }
   const found = (key: PublicKey, address: string): void => deliver(() => handlers.addressFound(key, address))
@@ -131,14 +146,44 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     )
   }
 
+  const gate = createGate({ logger, isMember })
+  const gossipByKey = new Map<PublicKey, Allowance>()
+  const slowedAt = new Map<PublicKey, number>()
+
+  function slowed(key: PublicKey, what: string): void {
+    const now = clock.monotonic()
+    if (now - (slowedAt.get(key) ?? Number.NEGATIVE_INFINITY) < slowedMs) return
+    slowedAt.set(key, now)
+    logger.warn({ peer: key }, `a peer sends ${what}: it is made to wait`)
+  }
+
+  /** What gossipsub reads of a member, at a pace. */
+  function gossipAtPace(stream: Stream, connection: Connection): Stream {
+    const key = peerIdToKey(connection.remotePeer)
+    assert(key !== undefined, 'members have Ed25519 keys')
+    const allowance = gossipByKey.get(key) ?? new Allowance(clock, gossipPerSecond, gossipMost)
+    gossipByKey.set(key, allowance)
+    return streamAtPace(stream, {
+      clock,
+      spend(cost) {
+        const wait = allowance.spend(cost)
+        if (wait > 0) slowed(key, 'too much gossip')
+        return wait
+      },
+    })
+  }
+
   const links = createLinks({
     clock,
     handlers,
-    opened: (link) => introduce(link.connection),
+    slowed: (key) => slowed(key, 'too much'),
+    opened(link) {
+      if (handlers.mayGossip(link.key)) introduce(link.connection)
+    },
     closed(closed) {
       // Gossip may have run over this connection: let it move to another of the same peer.
       const other = links.all().findLast((link) => link.key === closed.key)
-      if (other !== undefined && !stopped) introduce(other.connection)
+      if (other !== undefined && !stopped && handlers.mayGossip(other.key)) introduce(other.connection)
     },
   })
 
@@ -150,7 +195,21 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     addresses: { listen: [...options.listen()] },
     transports: [tcp({ listenOpts: { keepAliveInitialDelay: keepAliveMs }, dialOpts: { keepAliveInitialDelay: keepAliveMs } })],
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux({ streamOptions: { maxWriteBufferLength: waitingBytesMax } })],
+    streamMuxers: [
+      () =>
+        withStreamLimit(
+          yamux({
+            maxInboundStreams: streamsMax,
+            streamOptions: {
+              maxWriteBufferLength: waitingBytesMax,
+              maxReadBufferLength: receivedBytesMax,
+              maxStreamWindowSize: receivedBytesMax,
+            },
+          })(),
+          clock,
+          logger,
+        ),
+    ],
     connectionManager: {
       maxConnections: connectionsMax,
       maxIncomingPendingConnections: handshakesMax,
@@ -160,17 +219,19 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     // It would abort a connection for one late ping, so also when this process was busy. Heartbeats are the engine's.
     connectionMonitor: { enabled: false },
     connectionGater: {
-      denyInboundEncryptedConnection: (peerId) => !isMember(peerId) && !options.joinOpen(),
+      denyInboundConnection: (connection) => gate.deniesHandshake(connection),
+      denyInboundEncryptedConnection: (peerId) => !mayConnect(peerId) && !options.joinOpen(),
       denyOutboundEncryptedConnection: (peerId, connection) => dialer.denies(peerId, connection),
     },
     services: {
-      identify: (components) => identify({ runOnConnectionOpen: false })(forMembers(components, isMember)),
-      gossip: (components) => gossipService(gossipTopic)(forMembers(components, isMember)),
+      identify: (components) => identify({ runOnConnectionOpen: false })(forMembers(components, isMember, (stream) => stream)),
+      gossip: (components) => gossipService(gossipTopic)(forMembers(components, isMember, gossipAtPace)),
     },
   })
 
   libp2p.addEventListener('connection:open', ({ detail: connection }) => {
     if (connection.direction === 'outbound') return
+    gate.opened(connection)
     const cancel = clock.after(openingMsMax, () => {
       if (!links.all().some((link) => link.connection === connection)) hangUp(connection, clock)
     })
@@ -184,7 +245,7 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
   libp2p.services.gossip.topicValidators.set(gossipTopic, (peerId, message) => {
     const key = peerIdToKey(peerId)
     // It may have been removed since its stream was opened.
-    if (key === undefined || !handlers.mayConnect(key)) return resultsByVerdict.ignore
+    if (key === undefined || !handlers.mayGossip(key)) return resultsByVerdict.ignore
     return new Promise((resolve) => deliver(() => resolve(resultsByVerdict[handlers.gossip(key, message.data)])))
   })
 
@@ -194,7 +255,13 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     throw listenError(error)
   }
   libp2p.services.gossip.subscribe(gossipTopic)
-  const endWatch = watchGossip({ clock, random, logger, connections: () => links.all().map((link) => link.connection), introduce })
+  const endWatch = watchGossip({
+    clock,
+    random,
+    logger,
+    connections: () => links.all().flatMap((link) => (handlers.mayGossip(link.key) ? [link.connection] : [])),
+    introduce,
+  })
   const endDiscovery = options.mdns
     ? await startDiscovery({
         serviceTag: options.serviceTag,
@@ -267,17 +334,20 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
   }
 }
 
-/** The same components, except that what they register for is refused to everyone who is not a member. */
+/** The same components, except that what they register for is refused to everyone who is not a member, and read as `read` gives it. */
 function forMembers<Components extends { readonly registrar: Registrar }>(
   components: Components,
   isMember: (peerId: PeerId) => boolean,
+  read: (stream: Stream, connection: Connection) => Stream,
 ): Components {
   const { registrar } = components
   const handle: Registrar['handle'] = (protocol, handler, handleOptions) =>
     registrar.handle(
       protocol,
       (stream, connection) =>
-        isMember(connection.remotePeer) ? handler(stream, connection) : stream.abort(new Error('only members are served')),
+        isMember(connection.remotePeer)
+          ? handler(read(stream, connection), connection)
+          : stream.abort(new Error('only members are served')),
       handleOptions,
     )
   const guarded = Object.create(registrar, { handle: { value: handle } }) as Registrar

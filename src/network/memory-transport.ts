@@ -275,7 +275,11 @@ export function createMemoryNetwork({ clock, random, conditions: given }: Memory
 
   function neighbours(node: Node): LinkEnd[] {
     const endsByKey = new Map<PublicKey, LinkEnd>()
-    for (const end of endsOf(node)) if (end.open && !endsByKey.has(end.link.key)) endsByKey.set(end.link.key, end)
+    for (const end of endsOf(node)) {
+      const { key } = end.link
+      const isBoth = node.life?.handlers.mayGossip(key) === true && end.peer.node.life?.handlers.mayGossip(node.key) === true
+      if (end.open && isBoth && !endsByKey.has(key)) endsByKey.set(key, end)
+    }
     return [...endsByKey.values()]
   }
 

@@ -32,8 +32,10 @@ export interface Link {
 export type GossipVerdict = 'accept' | 'ignore' | 'reject'
 
 export interface TransportHandlers {
-  /** Whether this key may use anything but the join protocol. Asked for each connection and stream, in both directions. */
+  /** Whether this key may open a link. Asked for each connection and each link, in both directions. */
   mayConnect(key: PublicKey): boolean
+  /** Whether this key may have gossip, and learn where else this instance listens: members only. Asked for each stream and message. */
+  mayGossip(key: PublicKey): boolean
   linkOpened(link: Link): void
   /** Told once for each link that opened, also when this side closed it. Nothing comes from the link any more. */
   linkClosed(link: LinkId, reason: string): void

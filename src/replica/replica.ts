@@ -306,11 +306,15 @@ export class Replica {
   #handlers(): TransportHandlers {
     return {
       mayConnect: (key) => {
-        if (this.#engine.members.memberByKey(key) !== undefined) return true
+        if (this.#engine.members.isKnownKey(key)) return true
         this.evidence.peerRefused('refused-peer', key, 'no member has its key')
         return false
       },
+      mayGossip: (key) => this.#engine.members.memberByKey(key) !== undefined,
       linkOpened: (link: Link) => {
+        if (this.#engine.members.memberByKey(link.key) === undefined) {
+          this.evidence.peerRefused('refused-peer', link.key, 'its instance lost its place, or has another key now', link.address)
+        }
         this.#linksOpened.set(link.id, { key: link.key, at: this.#options.clock.monotonic() })
         this.#sync.linkOpened(link)
       },

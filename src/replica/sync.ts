@@ -23,6 +23,7 @@ import {
   wantRangesMax,
 } from './messages.ts'
 import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
+import { Parole } from './parole.ts'
 import { Serving } from './serving.ts'
 import { provenEnvelopes } from './proof.ts'
 import { createSession } from './session.ts'
@@ -84,6 +85,7 @@ export class Sync {
   /** The link from which a feed is being fetched. */
   readonly #fetching = new Map<FeedId, LinkId>()
   readonly #twins: TwinWatch
+  readonly #parole: Parole
   #requests = 0
   #cancelPlan: (() => void) | null = null
   #cancelPing: (() => void) | null = null
@@ -97,6 +99,14 @@ export class Sync {
       boot: this.boot,
       send: (session, message) => this.#send(session, message),
       report: (evidence) => this.#report(evidence),
+    })
+    this.#parole = new Parole({
+      engine: options.engine,
+      clock: options.clock,
+      logger: options.logger,
+      hello: () => this.#helloOf(),
+      send: (link, message) => void options.transport.send(link, 'control', encodeControl(message)),
+      close: (link, reason) => options.transport.close(link, reason),
     })
     options.engine.onCommitted((committed) => this.#committed(committed))
   }
@@ -134,28 +144,26 @@ export class Sync {
   }
 
   linkOpened(link: Link): void {
-    const { clock, engine, identity, program, transport } = this.#options
+    const { clock, engine } = this.#options
     const member = engine.members.memberByKey(link.key)
     if (member === undefined) {
-      transport.close(link.id, 'not a member')
+      this.#parole.opened(link)
       return
     }
     const session = createSession(link, member, clock.monotonic())
     this.#sessions.set(link.id, session)
-    this.#send(session, {
-      type: 'hello',
-      version: protocolVersion,
-      agent: identity.agent,
-      instance: identity.instance,
-      boot: this.boot,
-      records: engine.members.digest(),
-      program,
-    })
+    this.#send(session, this.#helloOf())
+  }
+
+  #helloOf(): ControlMessage & { readonly type: 'hello' } {
+    const { engine, identity, program } = this.#options
+    const { agent, instance } = identity
+    return { type: 'hello', version: protocolVersion, agent, instance, boot: this.boot, records: engine.members.digest(), program }
   }
 
   linkClosed(id: LinkId, reason: string): void {
     const session = this.#sessions.get(id)
-    if (session === undefined) return
+    if (this.#parole.closed(id) || session === undefined) return
     this.#sessions.delete(id)
     session.cancelTelling?.()
     this.#release(session)
@@ -165,7 +173,7 @@ export class Sync {
 
   message(id: LinkId, channel: Channel, bytes: Uint8Array): void {
     const session = this.#sessions.get(id)
-    if (session === undefined) return
+    if (this.#parole.message(id, channel, bytes) || session === undefined) return
     session.heardAt = this.#options.clock.monotonic()
     if (channel === 'bulk') {
       this.#chunk(session, bytes)
@@ -292,7 +300,9 @@ export class Sync {
 
   #becomeReady(session: Session): void {
     if (session.ready || session.boot === null) return
-    const { addressCards, engine, logger, sessionReady } = this.#options
+    const { addressCards, engine, identity, logger, sessionReady } = this.#options
+    // Whoever lost its place hears of the records, and nothing more.
+    if (engine.members.memberByKey(identity.key.publicKey) === undefined) return
     if (engine.members.memberByKey(session.link.key) === undefined) return this.#drop(session, 'not a member')
     session.ready = true
     logger.info({ peer: session.member.name, address: session.link.address, direction: session.link.direction }, 'peer:connected')

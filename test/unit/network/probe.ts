@@ -26,6 +26,7 @@ export interface Probe {
 export function createProbe(key: PublicKey, transport: Transport): Probe {
   const handlers: TransportHandlers = {
     mayConnect: (key) => probe.admits(key),
+    mayGossip: (key) => probe.admits(key),
     linkOpened(link) {
       probe.trace.push(`opened ${link.direction} ${link.key.slice(0, 8)}`)
       probe.links.push(link)

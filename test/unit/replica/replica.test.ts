@@ -35,6 +35,7 @@ async function total(replica: Replica, key: string): Promise<bigint> {
 /** What somebody answers who is no member yet. */
 const strangerHandlers: TransportHandlers = {
   mayConnect: () => false,
+  mayGossip: () => false,
   linkOpened() {},
   linkClosed() {},
   message() {},

@@ -1,0 +1,96 @@
+/**
+ * Parole: what is said over a link to somebody whose key was a member's and is none now. Membership records only, both ways, for a
+ * few seconds: so that it hears that it was removed, and that members who removed each other while they were apart come to one
+ * table. It gets the records that explain how it stands, and no others.
+ */
+import type { Clock, Logger, PublicKey } from '../core/index.ts'
+import { decodeRecord } from '../membership/index.ts'
+import type { MembershipRecord } from '../membership/index.ts'
+import type { Channel, Link, LinkId } from '../network/index.ts'
+import type { Engine } from './engine.ts'
+import { decodeControl, recordsPerMessageMax } from './messages.ts'
+import type { ControlMessage } from './messages.ts'
+
+/** Milliseconds for which such a link is kept open: some round trips to the other side of the world. */
+const paroleMs = 5_000
+/** Records taken over one such link: as many as an honest instance makes in years. */
+const recordsMax = 1_024
+
+export interface ParoleOptions {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly hello: () => Exclude<ControlMessage, { type: 'unknown' }>
+  readonly send: (link: LinkId, message: Exclude<ControlMessage, { type: 'unknown' }>) => void
+  readonly close: (link: LinkId, reason: string) => void
+}
+
+export class Parole {
+  readonly #options: ParoleOptions
+  readonly #links = new Map<LinkId, { readonly key: PublicKey; records: number; readonly cancel: () => void }>()
+
+  constructor(options: ParoleOptions) {
+    this.#options = options
+  }
+
+  opened(link: Link): void {
+    const { clock, close, hello, send } = this.#options
+    const cancel = clock.after(paroleMs, () => close(link.id, 'not a member any more'))
+    this.#links.set(link.id, { key: link.key, records: 0, cancel })
+    send(link.id, hello())
+  }
+
+  /** Returns whether the link was one of these. */
+  closed(id: LinkId): boolean {
+    this.#links.get(id)?.cancel()
+    return this.#links.delete(id)
+  }
+
+  /** Returns whether the link is one of these: then the message is dealt with. */
+  message(id: LinkId, channel: Channel, bytes: Uint8Array): boolean {
+    const link = this.#links.get(id)
+    if (link === undefined) return false
+    if (channel !== 'control') return true
+    const message = decodeControl(bytes)
+    if (!message.ok) this.#options.close(id, message.reason)
+    else if (message.value.type === 'hello') this.#listRecords(id)
+    else if (message.value.type === 'record-list') this.#explain(id, link.key, new Set(message.value.hashes))
+    else if (message.value.type === 'records') this.#take(id, message.value.records)
+    return true
+  }
+
+  #listRecords(id: LinkId): void {
+    const { engine, send } = this.#options
+    send(id, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
+  }
+
+  #explain(id: LinkId, key: PublicKey, known: ReadonlySet<string>): void {
+    const { engine, send } = this.#options
+    const records = engine.members.explaining(key).filter((record) => !known.has(record.hash))
+    for (let from = 0; from < records.length; from += recordsPerMessageMax) {
+      const part = records.slice(from, from + recordsPerMessageMax)
+      send(id, { type: 'records', records: part.map((record) => record.bytes), last: false })
+    }
+  }
+
+  #take(id: LinkId, encoded: readonly Uint8Array[]): void {
+    const { close, engine, logger } = this.#options
+    const link = this.#links.get(id)
+    if (link === undefined) return
+    link.records += encoded.length
+    if (link.records > recordsMax) return close(id, 'it sent more records than it may')
+    const records: MembershipRecord[] = []
+    for (const bytes of encoded) {
+      const record = decodeRecord(bytes)
+      if (!record.ok) return close(id, record.reason)
+      records.push(record.value)
+    }
+    engine.put({ records }).then(
+      () => {
+        // A link to a member begins with a hello of its own.
+        if (engine.members.memberByKey(link.key) !== undefined) close(id, 'a member again')
+      },
+      (error: unknown) => logger.warn({ error: String(error) }, 'records were not stored'),
+    )
+  }
+}
