@@ -109,7 +109,7 @@ const idOf = <Id extends string>(dice: Dice, width: number): Id => bytesToId<Id>
 const sortedIds = <Id extends string>(dice: Dice, count: number): readonly Id[] => dice.times(count, () => idOf<Id>(dice, 32)).toSorted()
 const word = (dice: Dice): string => dice.pick(['a', 'notes/today', 'plan', 'memory/2026-11-01', 'é', '漢字', '\ufeffb', '😀'])
 
-export function drawUpdateBody(dice: Dice): UpdateBody {
+function drawUpdateBody(dice: Dice): UpdateBody {
   const kind = dice.pick(['log', 'counter', 'set', 'register', 'text', 'json'])
   return {
     kind,

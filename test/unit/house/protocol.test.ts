@@ -69,6 +69,11 @@ describe('the protocol document', () => {
 
   test.each([
     ['src/replica/messages.ts', 'wantRangesMax', '64', 'ranges of at most 64 feeds, each once'],
+    ['src/replica/messages.ts', 'messageItemsMax', '1 << 18', 'one of more than 262,144 CBOR items'],
+    ['src/replica/messages.ts', 'chunkEnvelopesMax', '8_192', 'a list of envelopes: at most 8,192'],
+    ['src/replica/messages.ts', 'windowLogMax', '23', 'a window of at most 8 MiB'],
+    ['src/feed/frontier.ts', 'frontierEntriesMax', '50_000', '`[feed id, have, head, applied]`, at most 50,000'],
+    ['src/core/codec.ts', 'depthMax', '16', 'arrays nested at most 16 deep'],
     ['src/replica/sync.ts', 'wantBytes', '4 << 20', '(4 MiB). There is one want at a time'],
     ['src/replica/sync.ts', 'inboxBytesHigh', '8 << 20', 'While more than 8 MiB wait to be stored here'],
     ['src/replica/sync.ts', 'answerOverrunMax', '8 << 20', 'an answer of more than 8 MiB beyond what was asked'],
