@@ -9,9 +9,11 @@ import type {
   DocumentSummary,
   EntryInput,
   EvidenceList,
+  FormerMember,
   Health,
   ImportProgress,
   Invitation,
+  Invite,
   InviteInput,
   Json,
   JsonPatchOperation,
@@ -19,11 +21,14 @@ import type {
   LogEntry,
   LogPage,
   Member,
+  MemberList,
+  MembershipChange,
   NetworkState,
   Operation,
   Presence,
   Receipt,
   RegisterCell,
+  Role,
   Status,
   TextValue,
   TimeInput,
@@ -173,8 +178,25 @@ export interface Agent {
   blame(kind: LiveKind, name: string): Promise<readonly BlamedPart[]>
   /** What was kept aside or turned away at this instance, and why. */
   evidence(): Promise<EvidenceList>
-  members(): Promise<readonly Member[]>
+  readonly members: {
+    /** Who belongs to the agent and who did, the most senior first. */
+    list(): Promise<MemberList>
+    /** By its name as listed, its id, or its first digits, at least 4. Rejects with `not-found` or, where several are meant, `invalid-request`. */
+    find(name: string): Promise<Member | FormerMember>
+    /** `id`: the whole id, here and below. Whoever has lost its place gets it back. Rejects with `forbidden` where this instance may not. */
+    giveRole(id: string, role: Role, reason?: string): Promise<MembershipChange>
+    rename(id: string, name: string): Promise<MembershipChange>
+    /** What it has copied stays with it. Of this instance itself: it leaves. */
+    remove(id: string, reason?: string): Promise<MembershipChange>
+  }
+  /** A ticket with which another instance can join: a secret, told this once. */
   invite(input?: InviteInput): Promise<Invitation>
+  readonly invites: {
+    /** Those of this instance that can still be used. */
+    list(): Promise<readonly Invite[]>
+    /** Ends a ticket; `id` is its invite's, or the first digits of it, at least 8. */
+    revoke(id: string): Promise<void>
+  }
   readonly tokens: {
     /** Rejects with `invalid-request` where the name is taken. The token is told this once. */
     create(input: TokenInput): Promise<CreatedToken>

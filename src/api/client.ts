@@ -112,8 +112,19 @@ function createAgent(connection: Connection): Agent {
     digests: async () => (await call('digests.list')).digests,
     blame: async (kind, name) => (await call('blame.read', { params: { kind, name } })).parts,
     evidence: () => call('evidence.list'),
-    members: async () => (await call('members.list')).members,
+    members: {
+      list: () => call('members.list'),
+      find: (name) => call('members.find', { params: { id: name } }),
+      giveRole: (id, role, reason) =>
+        call('members.giveRole', { params: { id }, body: { role, ...(reason === undefined ? {} : { reason }) } }),
+      rename: (id, name) => call('members.rename', { params: { id }, body: { name } }),
+      remove: (id, reason) => call('members.remove', { params: { id }, query: reason === undefined ? {} : { reason } }),
+    },
     invite: (input = {}) => call('invites.create', { body: input }),
+    invites: {
+      list: async () => (await call('invites.list')).invites,
+      revoke: (id) => call('invites.revoke', { params: { id } }),
+    },
     tokens: {
       create: (input) => call('tokens.create', { body: input }),
       list: async () => (await call('tokens.list')).tokens,

@@ -13,8 +13,10 @@ import type {
   DocumentKind,
   DocumentSummary,
   EvidenceList,
+  FormerMember,
   Health,
   Invitation,
+  Invite,
   InviteInput,
   Json,
   JsonValue,
@@ -22,11 +24,14 @@ import type {
   LogEntry,
   LogPage,
   Member,
+  MemberList,
+  MembershipChange,
   NetworkState,
   Operation,
   Presence,
   Receipt,
   RegisterValue,
+  Role,
   SetValue,
   Status,
   TextValue,
@@ -105,7 +110,18 @@ export interface AgentPort {
   pauseNetwork(): Promise<NetworkState>
   resumeNetwork(): Promise<NetworkState>
   invite(input: Required<Omit<InviteInput, 'name'>> & Pick<InviteInput, 'name'>): Promise<Invitation>
-  members(): Promise<readonly Member[]>
+  /** Open invites of this instance. */
+  invites(): Promise<readonly Invite[]>
+  /** `id`: of an invite, or its first digits. `not-found` where there is none, `invalid-request` where there are several. */
+  revokeInvite(id: string): Promise<void>
+
+  members(): Promise<MemberList>
+  /** `name`: as listed, an id, or its first digits. `not-found` where nobody is meant, `invalid-request` where several are. */
+  findMember(name: string): Promise<Member | FormerMember>
+  /** Here and below `id` is an instance's whole id: names pass from one to another, ids never do. `not-found`, `invalid-request`, `forbidden`. */
+  giveRole(id: string, role: Role, reason: string): Promise<MembershipChange>
+  renameMember(id: string, name: string): Promise<MembershipChange>
+  removeMember(id: string, reason: string): Promise<MembershipChange>
   status(): Promise<Status>
   /** Cheap, however much is stored: asked at the begin of every connection. */
   health(): Promise<Health>

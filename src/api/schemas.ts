@@ -322,16 +322,87 @@ export const invitation = shape('Invitation', {
 })
 export type Invitation = Static<typeof invitation>
 
-export const member = shape('Member', {
-  id: Type.String(),
-  name: Type.String(),
-  role,
-  key: Type.String(),
-  admitted: time,
-  self: Type.Boolean(),
-  connected: Type.Boolean(),
-})
+export const invite = shape(
+  'Invite',
+  {
+    id: Type.String({ description: 'the public half of its key' }),
+    role,
+    name: orNull(Type.String({ description: 'what the new instance will be called; null where that is left to itself' })),
+    usesLeft: count,
+    expires: time,
+  },
+  { description: 'a ticket of this instance that can still be used, without what makes it secret' },
+)
+export type Invite = Static<typeof invite>
+/** An invite, by its id or the first digits of it, at least 8. */
+export const inviteIdParams = Type.Object({ id: Type.String({ minLength: 8, maxLength: 64 }) })
+
+const knownInstance = {
+  id: Type.String({ description: 'the instance; it stays the same whatever it is called' }),
+  name: Type.String({
+    description: 'unique in the list: whoever is not the most senior of its name has # and digits of its id at the end',
+  }),
+  admitted: Type.String({ format: 'date-time', description: 'when it was admitted, by the clock of whoever admitted it' }),
+  admittedBy: orNull(author),
+  self: Type.Boolean({ description: 'it is the instance that answers' }),
+}
+
+export const member = shape(
+  'Member',
+  {
+    ...knownInstance,
+    role,
+    key: Type.String(),
+    connected: Type.Boolean(),
+    lastSeen: orNull(Type.String({ format: 'date-time', description: 'null where it was not seen since this daemon started' })),
+    program: orNull(Type.String({ description: 'name and version of what it runs, as it said last' })),
+  },
+  { description: 'an instance that belongs to the agent; admittedBy is null where the root key admitted it' },
+)
 export type Member = Static<typeof member>
+
+export const formerMember = shape(
+  'FormerMember',
+  {
+    ...knownInstance,
+    state: oneOf(['removed', 'suspended'], {
+      description: 'suspended: nobody removed it; it lost its place with whoever had admitted it, and can be given a role again',
+    }),
+    removal: orNull(
+      shape(
+        null,
+        { time, by: orNull(author), reason: Type.String() },
+        { description: 'by: null for the root key; time: by the clock of whoever removed it' },
+      ),
+    ),
+  },
+  { description: 'an instance that has lost its place' },
+)
+export type FormerMember = Static<typeof formerMember>
+
+export const memberList = shape(
+  'MemberList',
+  { members: list(member), former: list(formerMember) },
+  { description: 'each part with the most senior first: nobody can undo what a more senior one settles' },
+)
+export type MemberList = Static<typeof memberList>
+
+/** An instance, by what a request names it with: its id, or, where it is only looked for, what a person calls it by. */
+export const memberParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) })
+const reason = Type.Optional(Type.String({ description: 'why: one short line, which all instances keep' }))
+export const reasonQuery = Type.Object({ reason }, { additionalProperties: false })
+export const roleInput = shape('RoleInput', { role, reason })
+export const renameInput = shape('RenameInput', { name: Type.String({ minLength: 1, maxLength: memberNameLengthMax }) })
+
+export const membershipChange = shape(
+  'MembershipChange',
+  {
+    told: list(author, { description: 'connected here now: they have been sent it, and it takes effect there at once' }),
+    untold: list(author, { description: 'the other members: they hear of it as soon as they connect to any that knows' }),
+  },
+  { description: 'a change of the membership, durable here' },
+)
+export type MembershipChange = Static<typeof membershipChange>
 
 export const peer = shape('Peer', {
   instance: author,

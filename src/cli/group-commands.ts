@@ -15,9 +15,11 @@ export function addStatusCommand({ program, command, onAgent }: Doors): void {
 
 function statusText(status: Status): string {
   const { agent, instance, network, peers, attention } = status
+  const lost = attention.find(({ kind }) => kind === 'removed' || kind === 'suspended')
+  const role = instance.role ?? (lost === undefined ? 'not a member' : `${lost.kind}: no member any more`)
   const facts = columnsOf([
     ['agent', `${agent.name}  ${agent.id.slice(0, 16)}`],
-    ['instance', `${instance.name}  ${instance.role ?? 'not a member'}`],
+    ['instance', `${instance.name}  ${role}`],
     ['home', status.home],
     ['running', `${spanOf(status.uptimeSeconds)}, process ${status.processId}, version ${status.version}`],
     ...(network.paused ? ["paused: 'selfsame network resume' goes on"] : network.addresses).map((line, index) => [

@@ -9,7 +9,7 @@ import { addDocumentCommands, addNetworkCommands, addPresenceCommands, addStatus
 import { addKeyCommands } from './key-commands.ts'
 import { addLifeCommands } from './life-commands.ts'
 import { addLogCommands } from './log-commands.ts'
-import { addMemberCommands } from './member-commands.ts'
+import { addInviteCommands, addMemberCommands } from './member-commands.ts'
 import { printable } from './output.ts'
 import { addProvenanceCommands } from './provenance-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
@@ -65,6 +65,7 @@ export function createProgram(surroundings: Surroundings): Command {
   addProvenanceCommands(doors)
   program.commandsGroup('Group:')
   addMemberCommands(doors)
+  addInviteCommands(doors)
   addPresenceCommands(doors)
   addNetworkCommands(doors)
   addKeyCommands(doors)

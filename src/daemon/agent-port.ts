@@ -1,11 +1,9 @@
 /** The API's port on the replica: turns JSON-shaped requests into operations, and what the replica answers into JSON-shaped values. */
 import { createMatcher, integerToBigint, bigintToInteger, timeToMilliseconds } from '../api/index.ts'
-import type { AgentPort, Attention, Author, Change, Evidence, LogEntry, Operation, Receipt } from '../api/index.ts'
+import type { AgentPort, Author, Change, Evidence, LogEntry, Operation, Receipt } from '../api/index.ts'
 import { SelfsameError, stampToMilliseconds } from '../core/index.ts'
 import type { InstanceId, Stamp } from '../core/index.ts'
 import type { DocumentKind, Edit, EntryContent, RegisterCell } from '../document/index.ts'
-import { addressReach } from '../network/index.ts'
-import type { Reach } from '../network/index.ts'
 import type {
   Change as ReplicaChange,
   Evidence as ReplicaEvidence,
@@ -14,6 +12,9 @@ import type {
   Proof,
   Replica,
 } from '../replica/index.ts'
+import { attentionOf } from './attention.ts'
+import { isoOf } from './iso-time.ts'
+import { createMembershipPort } from './membership-port.ts'
 
 export interface AgentPortOptions {
   readonly replica: Replica
@@ -223,24 +224,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
       return { paused: false }
     },
 
-    async invite({ role, expiresSeconds, uses, name }) {
-      const request = { role, durationMilliseconds: expiresSeconds * 1_000, uses, name: name ?? null }
-      const { addresses, invite, ticket } = await replica.membership.invite(request)
-      return { ticket, expires: isoOf(invite.expiresAt), addresses, reach: farthestReach(addresses) }
-    },
-
-    async members() {
-      const connected = new Set(replica.peers().flatMap((peer) => (peer.state === 'connected' ? [peer.instance] : [])))
-      return replica.members.members.map((member) => ({
-        id: member.instance,
-        name: member.label,
-        role: member.role,
-        key: member.key,
-        admitted: isoOf(member.time),
-        self: member.instance === identity.instance,
-        connected: member.instance === identity.instance || connected.has(member.instance),
-      }))
-    },
+    ...createMembershipPort({ replica, authorOf, program: `selfsame ${options.version}`, now: options.now }),
 
     async status() {
       const member = replica.members.member(identity.instance)
@@ -328,45 +312,3 @@ function proofToJson({ hash, isVerified, key, signedAt }: Proof, stamp: Stamp): 
 
 /** Cases of one sort in one answer: there can be as many as a hostile member makes. */
 const evidencePerSortMax = 1_000
-/** Updates in quarantine that get a line of their own. */
-const quarantineLinesMax = 20
-
-/** What a person should look at. */
-function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceId) => string): Attention[] {
-  const { evidence } = replica
-  const attention: Attention[] = evidence.cases().map(({ kind, reason, at }) => ({ kind, detail: reason, since: isoOf(at ?? now) }))
-  const quarantine = evidence.quarantine(quarantineLinesMax)
-  for (const { at, author, document, feed, reason, sequence } of quarantine.found) {
-    const path = document?.name === undefined || document.name === null ? `document ${document?.id}` : `${document.kind}/${document.name}`
-    const who = author === undefined ? 'an unknown instance' : nameOf(author)
-    const detail = `an update of ${path} by ${who} (envelope ${sequence} of feed ${feed}) is kept and not shown: ${reason}`
-    attention.push({ kind: 'quarantine', detail, since: isoOf(at ?? now) })
-  }
-  const more = quarantine.total - quarantine.found.length
-  if (more > 0)
-    attention.push({
-      kind: 'quarantine',
-      detail: `${more} more updates are kept and not shown: see 'selfsame evidence'`,
-      since: isoOf(now),
-    })
-  for (const [instance, milliseconds] of replica.clocksAhead) {
-    const detail = `the clock of ${nameOf(instance)} is ${Math.round(milliseconds / 1_000)} seconds ahead of ours: set both by a time server`
-    attention.push({ kind: 'clock-skew', detail, since: isoOf(now) })
-  }
-  if (replica.isReadOnly)
-    attention.push({ kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: isoOf(now) })
-  return attention
-}
-
-/** From where a machine with these addresses can be reached. */
-function farthestReach(addresses: readonly string[]): Reach | 'nowhere' {
-  const found = new Set(addresses.map(addressReach))
-  return (['public', 'private', 'loopback'] as const).find((reach) => found.has(reach)) ?? 'nowhere'
-}
-
-/** The last time that a Date can hold: what others claim may lie beyond it. */
-const timeMax = 8.64e15
-
-function isoOf(milliseconds: number): string {
-  return new Date(Math.min(milliseconds, timeMax)).toISOString()
-}

@@ -222,7 +222,7 @@ describe('tokens', () => {
     const client = await connect({ socketPath: api.server.socketPath, token: created.token })
     await client.log('memory').append({ text: 'by scout' })
     await expect(client.tokens.list()).rejects.toMatchObject({ code: 'forbidden' })
-    await expect(client.members()).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(client.members.list()).rejects.toMatchObject({ code: 'forbidden' })
     await api.client.tokens.revoke('scout')
     await expect(client.log('memory').append({ text: 'too late' })).rejects.toMatchObject({ code: 'unauthorized' })
     await expect(api.client.tokens.revoke('scout')).rejects.toMatchObject({ code: 'not-found' })
@@ -363,6 +363,8 @@ const bodies: Readonly<Record<string, object>> = {
   'POST /v1/register/:name/delete': { key: 'a' },
   'PUT /v1/text/:name': { text: 'x' },
   'PUT /v1/presence': { state: 'x' },
+  'PUT /v1/members/:id/role': { role: 'writer' },
+  'PUT /v1/members/:id/name': { name: 'x' },
   'POST /v1/tokens': { name: 'x', allow: ['all'] },
 }
 

@@ -77,8 +77,10 @@ describe('the client', () => {
     expect(await agent.documents({ kind: 'log', prefix: 'mem' })).toMatchObject([{ kind: 'log', name: 'memory' }])
     expect(await agent.digests()).toHaveLength(1)
     expect(await agent.digest('log', 'memory')).toMatchObject({ digest: expect.stringMatching(/^1:/) as string })
-    expect(await agent.members()).toMatchObject([{ name: 'laptop', role: 'admin' }])
     expect(await agent.invite({ role: 'reader', uses: 2 })).toMatchObject({ ticket: 'selfsame-reader' })
+    const [invite] = await agent.invites.list()
+    await agent.invites.revoke(invite?.id.slice(0, 8) ?? '')
+    await expect(agent.invites.revoke('0'.repeat(8))).rejects.toMatchObject({ code: 'not-found' })
     await agent.presence.set({ doing: 'report' })
     expect(await agent.presence.get()).toMatchObject([{ state: { doing: 'report' } }])
     await agent.presence.clear()
@@ -89,6 +91,26 @@ describe('the client', () => {
     expect(await agent.status()).toMatchObject({ agent: { name: 'kevin' }, entries: 1 })
     await agent.shutdown()
     expect(api.agent.stopped).toBe(true)
+  })
+
+  test('asks about the members and changes them', async () => {
+    expect(await agent.members.list()).toMatchObject({ members: [{ name: 'laptop', role: 'admin' }], former: [] })
+    const { id } = await agent.members.find('laptop')
+    await expect(agent.members.find('lap/top#1?')).rejects.toMatchObject({ code: 'not-found' })
+    expect(await agent.members.giveRole(id, 'reader')).toMatchObject({ told: [{ name: 'laptop' }], untold: [] })
+    await agent.members.giveRole(id, 'writer', 'it may')
+    await agent.members.rename(id, 'desk')
+    await agent.members.remove(id)
+    await agent.members.remove(id, 'lost & gone')
+    await expect(agent.members.remove('laptop')).rejects.toMatchObject({ code: 'not-found' })
+    expect(api.agent.membershipRequests).toEqual([
+      ['role', id, 'reader', ''],
+      ['role', id, 'writer', 'it may'],
+      ['rename', id, 'desk'],
+      ['remove', id, ''],
+      ['remove', id, 'lost & gone'],
+      ['remove', 'laptop', ''],
+    ])
   })
 
   test('reads a log over many pages, in either order, from any sort of time', async () => {

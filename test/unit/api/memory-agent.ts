@@ -9,6 +9,8 @@ import type {
   EntryInput,
   Json,
   LogEntry,
+  Member,
+  MembershipChange,
   Operation,
   Presence,
   Receipt,
@@ -28,6 +30,18 @@ const proof = {
   verified: true,
 }
 
+const member: Member = {
+  ...author,
+  role: 'admin',
+  key: '12'.repeat(32),
+  admitted: proof.written,
+  admittedBy: null,
+  self: true,
+  connected: true,
+  lastSeen: proof.written,
+  program: 'selfsame 0.0.0',
+}
+
 interface Stored {
   readonly time: number
   readonly entry: LogEntry
@@ -36,6 +50,8 @@ interface Stored {
 export interface MemoryAgent extends AgentPort {
   /** Requests as they came to `write`. */
   readonly requests: WriteRequest[]
+  /** What was asked of the membership: what it was, the id, and the rest. */
+  readonly membershipRequests: (readonly string[])[]
   /** What `write` waits for before it commits: a slow disk. */
   slow: () => Promise<void>
   /** Called before each write; may throw. */
@@ -147,8 +163,16 @@ export function createMemoryAgent(): MemoryAgent {
     }
   }
 
+  const membershipRequests: (readonly string[])[] = []
+  function changeMembership(...request: readonly string[]): MembershipChange {
+    membershipRequests.push(request)
+    if (request[1] !== author.id) throw new SelfsameError('not-found', `there is no instance ${request[1]}`)
+    return { told: [author], untold: [] }
+  }
+
   const agent: MemoryAgent = {
     requests,
+    membershipRequests,
     slow: async () => {},
     fail: () => {},
     stopped: false,
@@ -295,9 +319,18 @@ export function createMemoryAgent(): MemoryAgent {
       addresses: ['/ip4/127.0.0.1/tcp/1'],
       reach: 'loopback',
     }),
-    members: async () => [
-      { ...author, role: 'admin', key: '12'.repeat(32), admitted: new Date(1_800_000_000_000).toISOString(), self: true, connected: true },
-    ],
+    invites: async () => [{ id: '56'.repeat(32), role: 'writer', name: null, usesLeft: 1, expires: proof.written }],
+    async revokeInvite(id) {
+      if (!'56'.repeat(32).startsWith(id)) throw new SelfsameError('not-found', 'there is no such invite')
+    },
+    members: async () => ({ members: [member], former: [] }),
+    async findMember(name) {
+      if (name !== author.name && name !== author.id) throw new SelfsameError('not-found', `there is no instance ${name}`)
+      return member
+    },
+    giveRole: async (id, role, reason) => changeMembership('role', id, role, reason),
+    renameMember: async (id, name) => changeMembership('rename', id, name),
+    removeMember: async (id, reason) => changeMembership('remove', id, reason),
     status: async () => ({
       version: '0.0.0',
       agent: { id: 'aa', name: 'kevin' },

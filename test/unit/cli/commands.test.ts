@@ -282,12 +282,6 @@ describe('the group', () => {
     expect(err).toContain(words)
   })
 
-  test('shows its members', async () => {
-    const member = { id: 'b2', name: 'laptop', role: 'admin', key: 'k', admitted: time, self: true, connected: false }
-    const { out } = await call(['members'], [member, { ...member, id: 'c3', name: 'server', role: 'writer', self: false, connected: true }])
-    expect(out).toMatch(/^laptop {2}admin {3}this one {3}since .* b2\nserver {2}writer {2}connected {2}since .* c3\n$/)
-  })
-
   test('says what each is doing', async () => {
     const { asked, err } = await call(['presence', 'set', 'writing the report'], undefined)
     expect(asked).toEqual([{ method: 'presence.set', args: ['writing the report'] }])

@@ -1,0 +1,53 @@
+/** What a person should look at: the lines that status and health show. */
+import type { Attention } from '../api/index.ts'
+import type { InstanceId } from '../core/index.ts'
+import type { Replica } from '../replica/index.ts'
+import { isoOf } from './iso-time.ts'
+
+/** Updates in quarantine that get a line of their own. */
+const quarantineLinesMax = 20
+
+/** `now`: milliseconds since the Unix epoch, the time of what has none of its own. */
+export function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceId) => string): readonly Attention[] {
+  const { evidence } = replica
+  const attention: Attention[] = [...lostPlace(replica, now, nameOf)]
+  for (const { kind, reason, at } of evidence.cases()) attention.push({ kind, detail: reason, since: isoOf(at ?? now) })
+  const quarantine = evidence.quarantine(quarantineLinesMax)
+  for (const { at, author, document, feed, reason, sequence } of quarantine.found) {
+    const path = document?.name === undefined || document.name === null ? `document ${document?.id}` : `${document.kind}/${document.name}`
+    const who = author === undefined ? 'an unknown instance' : nameOf(author)
+    const detail = `an update of ${path} by ${who} (envelope ${sequence} of feed ${feed}) is kept and not shown: ${reason}`
+    attention.push({ kind: 'quarantine', detail, since: isoOf(at ?? now) })
+  }
+  const more = quarantine.total - quarantine.found.length
+  if (more > 0)
+    attention.push({
+      kind: 'quarantine',
+      detail: `${more} more updates are kept and not shown: see 'selfsame evidence'`,
+      since: isoOf(now),
+    })
+  for (const [instance, milliseconds] of replica.clocksAhead) {
+    const detail = `the clock of ${nameOf(instance)} is ${Math.round(milliseconds / 1_000)} seconds ahead of ours: set both by a time server`
+    attention.push({ kind: 'clock-skew', detail, since: isoOf(now) })
+  }
+  if (replica.isReadOnly)
+    attention.push({ kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: isoOf(now) })
+  return attention
+}
+
+/** Where this instance is no member any more: why, what it means, and what to do. */
+function lostPlace({ identity, members }: Replica, now: number, nameOf: (instance: InstanceId) => string): readonly Attention[] {
+  const own = members.former.find(({ instance }) => instance === identity.instance)
+  if (own === undefined) return []
+  const { admittedBy, label, removal, state } = own
+  const nameOrRoot = (instance: InstanceId | null): string => (instance === null ? 'the root key' : nameOf(instance))
+  const meaning = 'it keeps the memory that it has, gets nothing more, and cannot write'
+  const back = `an admin gives it its place back on another machine (selfsame members role '${label}' writer), or it joins as a new instance (selfsame join)`
+  if (removal === null) {
+    const detail = `this instance lost its place with ${nameOrRoot(admittedBy)}, which had admitted it: ${meaning}. If it belongs to the agent, ${back}`
+    return [{ kind: state, detail, since: isoOf(now) }]
+  }
+  const what = removal.by === own.instance ? 'left the agent' : `was removed by ${nameOrRoot(removal.by)}`
+  const why = removal.reason === '' ? '' : ` (${removal.reason})`
+  return [{ kind: state, detail: `this instance ${what}${why}: ${meaning}. If that was wrong, ${back}`, since: isoOf(removal.time) }]
+}
