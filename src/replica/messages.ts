@@ -110,8 +110,8 @@ const addressLengthMax = 256
 const presenceBytesMax = 8 << 10
 /** CBOR items of one message: a frontier of the most feeds has the most. Bounds what eight MiB of tiny items cost. */
 const messageItemsMax = 1 << 18
-/** Envelopes of one chunk, each some 10 us to read. Ten times what `chunkBytesTarget` holds of the smallest, and more than one signature vouches for. */
-const chunkEnvelopesMax = 8_192
+/** Envelopes of one chunk and their bodies, together: some 10 us each to read. An honest chunk has half as many at the very most. */
+const chunkPartsMax = 4_096
 /** The memory that unpacking may ask for is a power of two: that of `frameBytesMax`. */
 const windowLogMax = 23
 
@@ -365,11 +365,14 @@ export function decodeChunk(bytes: Uint8Array): Result<Chunk> {
   }
   const list = decode(unpacked, messageItemsMax)
   if (!list.ok) return list
-  if (!Array.isArray(list.value) || list.value.length > chunkEnvelopesMax) return refuse('bad chunk')
+  if (!Array.isArray(list.value)) return refuse('bad chunk')
   const envelopes: Envelope[] = []
+  let parts = 0
   for (const item of list.value as readonly unknown[]) {
     const envelope = envelopeFromWire(item)
     if (!envelope.ok) return envelope
+    parts += 1 + envelope.value.bodies.length
+    if (parts > chunkPartsMax) return refuse('too many envelopes in one chunk')
     envelopes.push(envelope.value)
   }
   return ok({ request: fields[1], last: fields[2], envelopes })

@@ -278,15 +278,16 @@ function drawChunk(dice: Dice): Draft {
   const large = dice.chance(0.003)
   const envelopes = dice.times(large ? 1 : dice.below(4), () => drawEnvelopeWire(dice))
   const copies = large
-    ? Math.min(dice.pick([1_000, 8_192, 100_000]), Math.floor((frameBytesMax - 8) / encode(envelopes[0]!.value).length))
+    ? Math.min(dice.pick([1_000, 4_096, 100_000]), Math.floor((frameBytesMax - 8) / encode(envelopes[0]!.value).length))
     : 1
   const list = Array.from({ length: copies }, () => envelopes.map(({ value }) => value)).flat()
+  const parts = list.reduce<number>((sum, value) => sum + 1 + ((value as readonly Encodable[])[2] as readonly Encodable[]).length, 0)
   const content = encode(list)
   const inner = dice.chance(0.8) ? { bytes: content, valid: true } : mutated(dice, made(content), () => encode(list.slice(1)))
   const frame = packed(dice, inner.bytes)
   return {
     bytes: encode([1, dice.below(1_000), dice.chance(0.5), frame.bytes]),
-    valid: list.length <= 8_192 && inner.valid && frame.valid && envelopes.every(({ valid }) => valid),
+    valid: parts <= 4_096 && inner.valid && frame.valid && envelopes.every(({ valid }) => valid),
   }
 }
 

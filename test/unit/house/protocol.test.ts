@@ -70,7 +70,7 @@ describe('the protocol document', () => {
   test.each([
     ['src/replica/messages.ts', 'wantRangesMax', '64', 'ranges of at most 64 feeds, each once'],
     ['src/replica/messages.ts', 'messageItemsMax', '1 << 18', 'one of more than 262,144 CBOR items'],
-    ['src/replica/messages.ts', 'chunkEnvelopesMax', '8_192', 'a list of envelopes: at most 8,192'],
+    ['src/replica/messages.ts', 'chunkPartsMax', '4_096', 'a list of envelopes: these and their bodies at most 4,096'],
     ['src/replica/messages.ts', 'windowLogMax', '23', 'a window of at most 8 MiB'],
     ['src/feed/frontier.ts', 'frontierEntriesMax', '50_000', '`[feed id, have, head, applied]`, at most 50,000'],
     ['src/core/codec.ts', 'depthMax', '16', 'arrays nested at most 16 deep'],
