@@ -96,9 +96,10 @@ export interface MemberTable {
 export interface MemberSet extends MemberTable {
   /**
    * Takes decoded records, signatures checked, in any order. Those of another agent, and known ones, are passed over.
-   * Gives the records that were judged because of it, those that had waited for a parent among them.
+   * Gives the records that were judged because of it, those that had waited for a parent among them. `areStored`: they were
+   * taken before, and no bound on their number keeps them out.
    */
-  add(records: Iterable<MembershipRecord>): readonly MembershipRecord[]
+  add(records: Iterable<MembershipRecord>, areStored?: boolean): readonly MembershipRecord[]
 }
 
 /** Pasts whose settlement is kept: what envelopes and records name is nearly always one of the last few. */
@@ -107,7 +108,7 @@ const pastsKeptMax = 64
 /** The table of a set of records. */
 export function memberTableOf(agent: AgentId, records: Iterable<MembershipRecord>): MemberTable {
   const set = createMemberSet(agent)
-  set.add(records)
+  set.add(records, true)
   return set
 }
 
@@ -160,7 +161,7 @@ export function createMemberSet(agent: AgentId): MemberSet {
   }
 
   function keptRecords(): readonly MembershipRecord[] {
-    return graph.nodes.filter((node) => node.standing !== 'void').map((node) => node.record)
+    return graph.nodes.map((node) => node.record)
   }
 
   function table(): Derived {
@@ -196,16 +197,15 @@ export function createMemberSet(agent: AgentId): MemberSet {
         for (const { record } of settlement.entries(next)) ahead.push(record.author)
       }
       const causes = [...concerned].flatMap((instance) => [...settlement.curbs(instance), ...settlement.rotations(instance)])
-      return graph.nodes.filter((node) => node.standing !== 'void' && reaches(causes, node)).map((node) => node.record)
+      return graph.nodes.filter((node) => reaches(causes, node)).map((node) => node.record)
     },
     isKeyOf: (instance, key) => index.instancesByKey.get(key)?.includes(instance) === true,
     lineOf,
     lineageOf: (instance) => lineOf(instance).at(-1) as InstanceId,
     mayWrite(instance, key, recordHeads) {
-      const heads = recordHeads.map((hash) => graph.node(hash))
-      if (heads.some((head) => head?.standing === 'void')) return 'no'
-      const known = heads.filter((head) => head !== undefined)
-      if (known.length < heads.length) return 'unknown-records'
+      if (recordHeads.some(graph.isVoid)) return 'no'
+      const known = recordHeads.flatMap((hash) => graph.node(hash) ?? [])
+      if (known.length < recordHeads.length) return 'unknown-records'
       const past = settlementOf(known)
       if (past.level(instance) >= levelOf('writer') && past.keys(instance).includes(key)) return 'yes'
       return known.some((head) => head.holdsUnknown) ? 'unknown-records' : 'no'
@@ -229,11 +229,12 @@ export function createMemberSet(agent: AgentId): MemberSet {
         .map((head) => head.record.hash)
         .toSorted()
     },
-    nextNumber: (author) => lastNumber(table().settlement, author) + 1,
-    standingOf: (hash) => graph.node(hash)?.standing ?? (graph.isWaiting(hash) ? 'waiting' : undefined),
+    nextNumber: (author) => table().settlement.lastNumber(author) + 1,
+    standingOf: (hash) => graph.node(hash)?.standing ?? (graph.isVoid(hash) ? 'void' : graph.isWaiting(hash) ? 'waiting' : undefined),
     records: keptRecords,
     digest: () => table().digest,
-    add: (records) => Array.from(records, (record) => graph.add(record).map((node) => node.record)).flat(),
+    add: (records, areStored = false) =>
+      Array.from(records, (record) => graph.add(record, areStored).map((judgement) => judgement.record)).flat(),
   }
 }
 
@@ -265,20 +266,15 @@ function isAllowed(record: ActRecord, past: Settlement): boolean {
     case 'rename':
       return past.entries(record.instance).length > 0
     case 'role':
-      return past.entries(record.instance).length > 0 && record.number > lastNumber(past, author)
+      return past.entries(record.instance).length > 0 && record.number > past.lastNumber(author)
     default:
-      return record.number > lastNumber(past, author)
+      return record.number > past.lastNumber(author)
   }
 }
 
 function hasHad(past: Settlement, instance: InstanceId, key: PublicKey): boolean {
   if (past.entries(instance).some(({ record }) => record.claim.key === key)) return true
   return past.acts(instance).some(({ record }) => record.kind === 'rotation' && record.claim.key === key)
-}
-
-/** The number that the author gave last, 0 where it gave none. */
-function lastNumber(settlement: Settlement, author: InstanceId | null): number {
-  return settlement.acts(author).reduce((last, { record }) => ('number' in record ? Math.max(last, record.number) : last), 0)
 }
 
 /** What is computed from the whole set at once, again after each change. */

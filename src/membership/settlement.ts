@@ -24,6 +24,7 @@ export function roleOf(level: Level): Role | null {
 export type Entry = RecordNode<Admission | Clone>
 /** What gives an instance a level: an entry, or a role record above level 0. */
 type Grant = RecordNode<Admission | Clone | RoleRecord>
+type Numbered = RecordNode<Admission | Clone | RoleRecord>
 type Curb = RecordNode<RoleRecord>
 /** A record that somebody may have had no right to. */
 export type Act = RecordNode<ActRecord>
@@ -36,6 +37,8 @@ export interface RecordIndex {
   readonly renames: Map<InstanceId, RecordNode<Rename>[]>
   /** By author; null: the root key. */
   readonly acts: Map<InstanceId | null, Act[]>
+  /** Those of an author that have a number, the greatest last. */
+  readonly numbered: Map<InstanceId | null, Numbered[]>
   /** What the walk may settle: role records and rotations. */
   readonly curbing: (Curb | RecordNode<Rotation>)[]
   /** By every key that they ever had. */
@@ -50,6 +53,7 @@ export function createRecordIndex(): RecordIndex {
     grants: new Map(),
     renames: new Map(),
     acts: new Map(),
+    numbered: new Map(),
     curbing: [],
     instancesByKey: new Map(),
     parents: new Map(),
@@ -60,6 +64,7 @@ export function createRecordIndex(): RecordIndex {
 export function indexRecord(index: RecordIndex, node: RecordNode): void {
   if (node.standing !== 'valid' || !isAct(node)) return
   append(index.acts, node.record.author, node)
+  if (isNumbered(node)) insertNumbered(index.numbered, node)
   if (isEntry(node)) append(index.entries, node.record.instance, node)
   if (isEntry(node)) append(index.instancesByKey, node.record.claim.key, node.record.instance)
   if (isRotation(node)) append(index.instancesByKey, node.record.claim.key, node.record.author)
@@ -82,6 +87,8 @@ export interface Settlement {
   renames(instance: InstanceId): readonly RecordNode<Rename>[]
   /** All lawful records of an author (null: the root key). */
   acts(author: InstanceId | null): readonly Act[]
+  /** The last number that an author (null: the root key) gave, 0 where it gave none. */
+  lastNumber(author: InstanceId | null): number
   /** The settled role records whose target is in the line of the instance. */
   curbs(instance: InstanceId): readonly Curb[]
   /** The settled rotations of the instance. */
@@ -237,6 +244,7 @@ export function settle(index: RecordIndex, isIn: (node: RecordNode) => boolean, 
     grants: (instance) => within(index.grants, instance),
     renames: (instance) => within(index.renames, instance).filter(stands),
     acts: (author) => within(index.acts, author),
+    lastNumber: (author) => index.numbered.get(author)?.findLast(isIn)?.record.number ?? 0,
     curbs: curbsOf,
     rotations: (instance) => rotations.get(instance) ?? [],
   }
@@ -244,6 +252,20 @@ export function settle(index: RecordIndex, isIn: (node: RecordNode) => boolean, 
 
 function isEntry(node: Act): node is Entry {
   return node.record.kind === 'admission' || node.record.kind === 'clone'
+}
+
+function isNumbered(node: Act): node is Numbered {
+  return 'number' in node.record
+}
+
+/** An honest author's come in order, so nearly always at the end. */
+function insertNumbered(lists: Map<InstanceId | null, Numbered[]>, node: Numbered): void {
+  const { author, number } = node.record
+  const list = lists.get(author) ?? []
+  lists.set(author, list)
+  let place = list.length
+  while (place > 0 && (list[place - 1] as Numbered).record.number > number) place -= 1
+  list.splice(place, 0, node)
 }
 
 function isCurb(node: Act): node is Curb {

@@ -258,7 +258,10 @@ export class Engine {
     const { identity, random, cacheBytes } = this.#options
     const ledger = new Ledger(store)
     this.#members = createMemberSet(identity.agent)
-    this.#members.add(store.records().map((row) => readStoredRecord(row.bytes)))
+    this.#members.add(
+      store.records().map((row) => readStoredRecord(row.bytes)),
+      true,
+    )
     const acceptance = new Acceptance(ledger, this.#members)
     const lineageOf = (instance: InstanceId): InstanceId => this.#members.lineageOf(instance)
     const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf })
