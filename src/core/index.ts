@@ -1,4 +1,5 @@
 /** The front of the core room: what every other room may lean on. It imports no other room. */
+export * from './allowance.ts'
 export * from './clock.ts'
 export * from './codec.ts'
 export * from './errors.ts'

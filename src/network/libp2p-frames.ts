@@ -2,8 +2,12 @@
  * Frames on a libp2p stream: a 4-byte big-endian length, then that many bytes. Knows streams, not links or messages.
  */
 import type { Stream } from '@libp2p/interface'
+import { costOf, readAtPace } from './libp2p-pace.ts'
+import type { Pace, Taken } from './libp2p-pace.ts'
 
 const prefixBytes = 4
+/** Bytes for which there is room when a frame begins to arrive. It grows with what comes: a length alone takes no memory. */
+const firstRoomBytes = 64 << 10
 /** Bytes that wait in a stream from which it is full. Less leaves the socket idle between `drained` and the next frame. */
 const fullBytes = 1 << 20
 /** Bytes that wait when a full stream is drained. */
@@ -30,11 +34,18 @@ export interface FrameStreamEvents {
   ended(reason: string): void
 }
 
-/** Writes frames on `stream` and reads those of at most `receivedBytesMax`. What arrived before is read too. */
-export function openFrameStream(stream: Stream, receivedBytesMax: number, events: FrameStreamEvents): FrameStream {
-  const prefix = Buffer.alloc(prefixBytes)
-  /** The frame being received, once its length is known. */
-  let frame: Uint8Array | null = null
+export interface FrameStreamOptions {
+  /** Of one received frame; a longer one ends the stream. */
+  readonly bytesMax: number
+  readonly pace: Pace
+}
+
+/** Writes frames on `stream` and reads those that come, at a pace. What arrived before is read too. */
+export function openFrameStream(stream: Stream, { bytesMax, pace }: FrameStreamOptions, events: FrameStreamEvents): FrameStream {
+  const prefix = new Uint8Array(prefixBytes)
+  /** The length of the frame being received, once it is known, and room for what arrived of it. */
+  let length: number | null = null
+  let room = prefix
   /** Bytes of the frame, or of its prefix, that arrived. */
   let filled = 0
   let ended = false
@@ -46,36 +57,46 @@ export function openFrameStream(stream: Stream, receivedBytesMax: number, events
     events.ended(reason)
   }
 
-  /** Takes what it can use from `bytes` at `offset` into `target`, and gives the offset after it. */
-  const fill = (target: Uint8Array, bytes: Uint8Array, offset: number): number => {
-    const taken = Math.min(target.length - filled, bytes.length - offset)
-    target.set(bytes.subarray(offset, offset + taken), filled)
-    filled += taken
-    return offset + taken
+  /** Takes the bytes from `offset` on, up to the end of the prefix or of the frame. */
+  const take = (bytes: Uint8Array, offset: number): Taken => {
+    if (ended) return { offset: bytes.length, cost: 0 }
+    const whole = length ?? prefixBytes
+    const taken = bytes.subarray(offset, offset + whole - filled)
+    if (filled + taken.length > room.length) {
+      const grown = new Uint8Array(Math.min(whole, Math.max(firstRoomBytes, 2 * (filled + taken.length))))
+      grown.set(room.subarray(0, filled))
+      room = grown
+    }
+    room.set(taken, filled)
+    filled += taken.length
+    if (filled === whole) {
+      if (length === null) begin()
+      if (length === filled) return { offset: offset + taken.length, cost: finish() }
+    }
+    return { offset: offset + taken.length, cost: 0 }
   }
 
-  const receive = (bytes: Uint8Array): void => {
-    let offset = 0
-    while (offset < bytes.length) {
-      if (frame === null) {
-        offset = fill(prefix, bytes, offset)
-        if (filled < prefixBytes) return
-        const length = prefix.readUInt32BE()
-        if (length > receivedBytesMax) {
-          const reason = `the peer sent a frame of ${length} bytes, over the limit of ${receivedBytesMax}`
-          end(reason)
-          return stream.abort(new Error(reason))
-        }
-        frame = new Uint8Array(length)
-        filled = 0
-      }
-      offset = fill(frame, bytes, offset)
-      if (filled < frame.length) return
-      const whole = frame
-      frame = null
-      filled = 0
-      events.frame(whole)
+  /** The prefix is here. */
+  const begin = (): void => {
+    const announced = Buffer.from(prefix.buffer).readUInt32BE()
+    if (announced > bytesMax) {
+      const reason = `the peer sent a frame of ${announced} bytes, over the limit of ${bytesMax}`
+      end(reason)
+      return stream.abort(new Error(reason))
     }
+    length = announced
+    room = new Uint8Array(Math.min(announced, firstRoomBytes))
+    filled = 0
+  }
+
+  /** The frame is here. Returns what it cost. */
+  const finish = (): number => {
+    const frame = room.subarray(0, filled)
+    length = null
+    room = prefix
+    filled = 0
+    events.frame(frame)
+    return costOf(frame.length)
   }
 
   stream.addEventListener('drain', () => {
@@ -88,10 +109,7 @@ export function openFrameStream(stream: Stream, receivedBytesMax: number, events
   })
   stream.addEventListener('remoteCloseWrite', () => end('the peer closed the connection'))
   stream.addEventListener('close', (event) => end(event.error === undefined ? 'the connection closed' : event.error.message))
-  stream.addEventListener('message', ({ data }) => {
-    if (data instanceof Uint8Array) receive(data)
-    else for (const part of data) receive(part)
-  })
+  readAtPace(stream, pace, take)
   if (stream.status !== 'open') end('the connection closed')
 
   return {

@@ -42,6 +42,16 @@ export function gossipService(topic: string): (components: GossipSubComponents) 
     Dlazy: 0,
     gossipFactor: 0,
     maxInboundDataLength: rpcBytesMax,
+    // One message comes in each, as this program sends them; there are no lists to ask for, without lazy gossip.
+    decodeRpcLimits: {
+      maxMessages: 1,
+      maxSubscriptions: 8,
+      maxControlMessages: 8,
+      maxIhaveMessageIDs: 8,
+      maxIwantMessageIDs: 8,
+      maxIdontwantMessageIDs: 8,
+      maxPeerInfos: 16,
+    },
     maxOutboundBufferSize: waitingBytesMax,
     scoreParams: {
       // Instances on one machine, or behind one NAT, are no attack; nor are the grafts of a peer that restarts often. With the

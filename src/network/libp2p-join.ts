@@ -20,31 +20,37 @@ export function createJoinServer({ clock, handlers, joinOpen }: JoinServerOption
   const joins = createJoinLimiter(clock)
   return (stream, connection) => {
     const key = peerIdToKey(connection.remotePeer)
-    const admitted = key !== undefined && (joinOpen() || handlers.mayConnect(key))
-    const leave = admitted ? joins.enter(connectionHost(connection)) : null
-    if (key === undefined || leave === null) return stream.abort(new Error('no join request is served now'))
+    if (key === undefined || !(joinOpen() || handlers.mayConnect(key))) return stream.abort(new Error('no join request is served now'))
 
+    /** Gives back the place that a whole request takes: whoever opens a stream and is silent holds none. */
+    let leave: (() => void) | null = null
     let asked = false
     const answer = (response: Uint8Array | null): void => {
       cancel()
-      leave()
+      leave?.()
       if (response === null) return stream.abort(new Error('the join request was refused'))
       if (response.length > joinResponseBytesMax) return stream.abort(new Error('the answer is larger than an answer may be'))
       frames.send(response)
       void stream.close().catch(() => stream.abort(new Error('the answer did not leave in time')))
     }
     const cancel = clock.after(joinMsMax, () => answer(null))
-    const frames = openFrameStream(stream, joinRequestBytesMax, {
-      frame(request) {
-        if (asked) return
-        asked = true
-        deliver(() => void handlers.join(key, request).then(answer, () => answer(null)))
+    const frames = openFrameStream(
+      stream,
+      { bytesMax: joinRequestBytesMax, pace: { clock, spend: () => 0 } },
+      {
+        frame(request) {
+          if (asked) return
+          asked = true
+          leave = joins.enter(connectionHost(connection))
+          if (leave === null) return answer(null)
+          deliver(() => void handlers.join(key, request).then(answer, () => answer(null)))
+        },
+        drained() {},
+        ended() {
+          if (!asked) answer(null)
+        },
       },
-      drained() {},
-      ended() {
-        if (!asked) answer(null)
-      },
-    })
+    )
   }
 }
 
@@ -55,11 +61,15 @@ export async function askToJoin(connection: Connection, request: Uint8Array, clo
   const cancel = clock.after(joinMsMax * 2, () => reject(new Error('the other instance did not answer in time')))
   try {
     const stream = await connection.newStream(joinProtocol)
-    const frames = openFrameStream(stream, joinResponseBytesMax, {
-      frame: resolve,
-      drained() {},
-      ended: (reason) => reject(new Error(reason)),
-    })
+    const frames = openFrameStream(
+      stream,
+      { bytesMax: joinResponseBytesMax, pace: { clock, spend: () => 0 } },
+      {
+        frame: resolve,
+        drained() {},
+        ended: (reason) => reject(new Error(reason)),
+      },
+    )
     frames.send(request)
     return await promise
   } finally {

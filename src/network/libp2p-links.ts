@@ -6,12 +6,13 @@
  * link open for the side that dialed.
  */
 import type { Connection, Stream } from '@libp2p/interface'
-import { assert, frameBytesMax } from '../core/index.ts'
+import { Allowance, assert, frameBytesMax } from '../core/index.ts'
 import type { Clock, PublicKey } from '../core/index.ts'
 import { addressHost, parseAddress } from './addresses.ts'
 import { openFrameStream } from './libp2p-frames.ts'
 import type { FrameStream } from './libp2p-frames.ts'
 import { peerIdToKey } from './libp2p-keys.ts'
+import type { Pace } from './libp2p-pace.ts'
 import type { Channel, Link, LinkId, TransportHandlers } from './transport.ts'
 
 export const protocolsByChannel: Record<Channel, string> = { control: '/selfsame/control/1', bulk: '/selfsame/bulk/1' }
@@ -21,6 +22,9 @@ export const openingMsMax = 15_000
 /** For what is queued to leave when a connection is closed in good order. */
 const closingMsMax = 1_000
 const openingMark = new Uint8Array(0)
+/** What the control messages of one peer may cost in a second and at once, over all its links: a tenth of a processor or so. Honest ones tell of a thousand commits a second. */
+const controlPerSecond = 3_000
+const controlMost = 6_000
 
 interface OpenLink extends Link {
   readonly connection: Connection
@@ -41,6 +45,8 @@ export interface Links {
 export interface LinksOptions {
   readonly clock: Clock
   readonly handlers: TransportHandlers
+  /** A peer sends more than it may, and is made to wait. */
+  readonly slowed: (key: PublicKey) => void
   readonly opened: (link: OpenLink) => void
   readonly closed: (link: OpenLink) => void
 }
@@ -79,11 +85,28 @@ export function connectionHost(connection: Connection): string {
   return addressHost(address) ?? address
 }
 
-export function createLinks({ clock, handlers, opened, closed }: LinksOptions): Links {
+export function createLinks({ clock, handlers, slowed, opened, closed }: LinksOptions): Links {
   const linksById = new Map<LinkId, LinkState>()
   /** The streams that the other side has opened so far, until there are two. */
   const halvesByConnection = new WeakMap<Connection, Partial<Record<Channel, Stream>>>()
+  /** By key, and beyond its links: whoever connects anew does not begin anew. As many as there are members. */
+  const allowancesByKey = new Map<PublicKey, Allowance>()
   let linksMade = 0
+
+  function paceOf(key: PublicKey, channel: Channel): Pace {
+    // Bulk data was asked for.
+    if (channel === 'bulk') return { clock, spend: () => 0 }
+    const allowance = allowancesByKey.get(key) ?? new Allowance(clock, controlPerSecond, controlMost)
+    allowancesByKey.set(key, allowance)
+    return {
+      clock,
+      spend(cost) {
+        const wait = allowance.spend(cost)
+        if (wait > 0) slowed(key)
+        return wait
+      },
+    }
+  }
 
   /** `settled` is called once, when the link is open or will not be. */
   function establish(connection: Connection, key: PublicKey, streams: Record<Channel, Stream>, settled: () => void): void {
@@ -122,15 +145,19 @@ export function createLinks({ clock, handlers, opened, closed }: LinksOptions): 
       }
     }
     const openChannel = (channel: Channel): FrameStream =>
-      openFrameStream(streams[channel], frameBytesMax, {
-        frame: (bytes) => receive(channel, bytes),
-        drained() {
-          deliver(() => {
-            if (linksById.has(id)) handlers.drained(id, channel)
-          })
+      openFrameStream(
+        streams[channel],
+        { bytesMax: frameBytesMax, pace: paceOf(key, channel) },
+        {
+          frame: (bytes) => receive(channel, bytes),
+          drained() {
+            deliver(() => {
+              if (linksById.has(id)) handlers.drained(id, channel)
+            })
+          },
+          ended: end,
         },
-        ended: end,
-      })
+      )
 
     const state: LinkState = {
       ...link,

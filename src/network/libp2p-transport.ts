@@ -50,7 +50,7 @@ const connectionsMax = 300
 const handshakesMax = 256
 const handshakeMsMax = 5_000
 /** New connections a second from one host, some 4 ms of work each. A group of instances on one machine redials all at once after an outage. */
-const hostConnectionsPerSecondMax = 25
+const hostConnectionsPerSecondMax = 50
 /** Bytes that the other side may send on a stream before they are read: what a paused stream holds. 40 MB a second at 100 ms. */
 const receivedBytesMax = 4 << 20
 /** Streams that the other side may have open on one connection. */
