@@ -63,7 +63,8 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
     keepAliveTimeout: keepAliveMilliseconds,
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    http: { maxHeaderSize: headerBytesMax, headersTimeout: headersTimeoutMilliseconds },
+    // Without a host Node itself would refuse, with an answer that is no problem: the first hook does.
+    http: { maxHeaderSize: headerBytesMax, headersTimeout: headersTimeoutMilliseconds, requireHostHeader: false },
     routerOptions: { maxParamLength: paramLengthMax },
     ajv: { customOptions: ajvOptions },
     schemaErrorFormatter: validationError,
@@ -71,6 +72,8 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
     frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
   })
   app.server.maxConnections = connectionsMax
+  // What else a client expects is its own matter: Node would answer 417.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
@@ -87,6 +90,8 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
   app.decorateRequest('caller')
   app.addHook('onRequest', async (request, reply) => {
     if (isClosing()) throw new SelfsameError('unavailable', 'the daemon is stopping: try again when it is up')
+    if (request.headers.host === undefined && request.raw.httpVersion !== '1.0')
+      throw new SelfsameError('invalid-request', 'headers.host is missing: HTTP/1.1 asks for it')
     const caller = admit(request, reply)
     if (caller === undefined) return reply
     request.caller = caller
@@ -191,7 +196,7 @@ function streamOf(request: FastifyRequest): Readable {
   const source = new PassThrough()
   request.raw.pipe(source)
   request.raw.once('close', () => {
-    if (!request.raw.complete) source.destroy()
+    if (!request.raw.complete) source.destroy(new SelfsameError('invalid-request', 'the request broke off before its end'))
   })
   // What nobody reads any more is read and dropped, so that the client can finish sending and see the answer.
   source.once('close', () => request.raw.resume())

@@ -153,4 +153,16 @@ describe('a stream of entries', () => {
     expect(api.agent.entriesOf('memory').map((entry) => entry.text)).toEqual(['one'])
     expect(api.faults).toEqual([])
   })
+
+  test('of a client that hangs up within its first line is no fault of the server', async () => {
+    const { request } = begin()
+    request.write('{"te')
+    await api.ask('GET', '/v1/health')
+    await turns()
+    request.destroy()
+    expect((await api.ask('GET', '/v1/health')).status).toBe(200)
+    await turns()
+    expect(api.agent.entriesOf('memory')).toEqual([])
+    expect(api.faults).toEqual([])
+  })
 })
