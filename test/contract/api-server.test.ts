@@ -176,7 +176,8 @@ describe('reading', () => {
     const [entry] = (JSON.parse((await api.ask('GET', '/v1/log/memory/entries')).text) as LogPage).entries
     for (const { path } of reads) {
       const kind = path.startsWith('/v1/blame/') ? 'text' : 'log'
-      const fields: Record<string, string> = { kind, name: 'memory', id: entry?.id ?? '' }
+      const id = path.startsWith('/v1/members/') ? entry?.author.id : entry?.id
+      const fields: Record<string, string> = { kind, name: 'memory', id: id ?? '' }
       const answer = await api.ask(
         'GET',
         path.replaceAll(/:(\w+)/g, (_, field: string) => fields[field] ?? ''),
