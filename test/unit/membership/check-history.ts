@@ -50,7 +50,9 @@ function viewOfModel(model: Model, { keysByInstance, records }: History): View {
     'write limits': [...keysByInstance].flatMap(([instance, keys]) =>
       keys.map((key) => [instance, key, sortedEntries(model.writeLimit(instance, key))]),
     ),
-    'lines': model.instances.map(({ instance }) => `${instance} ${model.lineOf(instance).at(-1)}`).toSorted(),
+    'lines': model.instances.map(({ instance }) => `${instance} ${model.lineOf(instance).join()}`).toSorted(),
+    'next numbers': [null, ...keysByInstance.keys()].map((author) => model.lastNumberOf(author) + 1),
+    'members by key': allKeys(keysByInstance).map((key) => [key, members.some(({ keys }) => keys.includes(key))]),
   }
 }
 
@@ -66,8 +68,14 @@ function viewOfTable(table: MemberTable, { keysByInstance, records }: History): 
     'write limits': [...keysByInstance].flatMap(([instance, keys]) =>
       keys.map((key) => [instance, key, sortedEntries(table.writeLimit(instance, key))]),
     ),
-    'lines': [...table.members, ...table.former].map(({ instance }) => `${instance} ${table.lineageOf(instance)}`).toSorted(),
+    'lines': [...table.members, ...table.former].map(({ instance }) => `${instance} ${table.lineOf(instance).join()}`).toSorted(),
+    'next numbers': [null, ...keysByInstance.keys()].map((author) => table.nextNumber(author)),
+    'members by key': allKeys(keysByInstance).map((key) => [key, table.memberByKey(key)?.keys.includes(key) === true]),
   }
+}
+
+function allKeys(keysByInstance: History['keysByInstance']): readonly PublicKey[] {
+  return [...new Set([...keysByInstance.values()].flat())]
 }
 
 /** All that two tables of one set of records share, to the last word. */
@@ -197,13 +205,9 @@ function faultsOfRootRemoval(table: MemberTable, dice: Dice): readonly string[] 
   const content = { agent, author: null, parents: table.citedBy(null), time: foundedAt, instance, role: null, cut: [], reason: '' }
   const removal = signRole({ ...content, number: table.nextNumber(null) }, rootKey)
   const after = memberTableOf(agent, [...table.records(), removal])
-  const left = after.members.filter((member) => member.instance === instance || modelLine(after, member.instance).includes(instance))
+  const left = after.members.filter((member) => after.lineOf(member.instance).includes(instance))
   if (after.standingOf(removal.hash) !== 'valid') return ['a removal by the root key is not lawful']
   return left.map((member) => `${member.instance} is still a member after the root key removed ${instance}`)
-}
-
-function modelLine(table: MemberTable, instance: InstanceId): readonly string[] {
-  return modelOfRecords(table.records()).lineOf(instance)
 }
 
 /** What a history reached, for the summary: names are those of its lines. */

@@ -50,6 +50,8 @@ export interface Model {
   /** Null: all counts. Else up to where, by feed. */
   writeLimit(instance: string, key: string): ReadonlyMap<string, number> | null
   lineOf(instance: string): readonly string[]
+  /** Of the author's admissions, clones and role records; 0 where there is none. */
+  lastNumberOf(author: string | null): number
   /** Whether `r` is in the past of `s`. */
   isBefore(r: ModelRecord, s: ModelRecord): boolean
 }
@@ -228,8 +230,8 @@ class Table {
     return this.#entriesOf(instance).length > 0
   }
 
-  numbersOf(author: string | null): readonly number[] {
-    return this.#lawful.filter((r) => isCounted(r) && r.author === author).map((r) => r.number)
+  lastNumberOf(author: string | null): number {
+    return Math.max(0, ...this.#lawful.filter((r) => isCounted(r) && r.author === author).map((r) => r.number))
   }
 
   #entriesOf(instance: string): readonly ModelRecord[] {
@@ -310,7 +312,7 @@ export function modelOf(received: Iterable<ModelRecord>): Model {
   }
   const isAllowed = (r: ModelRecord, table: Table): boolean => {
     if ((r.type === 'role' || r.type === 'rename') && !table.isEntered(r.target as string)) return false
-    if (isCounted(r) && table.numbersOf(r.author).some((number) => number >= r.number)) return false
+    if (isCounted(r) && r.number <= table.lastNumberOf(r.author)) return false
     if (r.author === null) return r.key === root?.key && r.type !== 'clone' && r.type !== 'rotation'
     const level = table.levelOf(r.author)
     if (level < 1 || !table.keysOf(r.author).includes(r.key)) return false
@@ -350,6 +352,7 @@ export function modelOf(received: Iterable<ModelRecord>): Model {
     writeLimit: (instance, key) =>
       table.levelOf(instance) >= 2 && table.keysOf(instance).includes(key) ? null : table.cutsOf(instance, key),
     lineOf: (instance) => table.lineOf(instance),
+    lastNumberOf: (author) => table.lastNumberOf(author),
     isBefore: (r, s) => graph.isBefore(r, s),
   }
 }

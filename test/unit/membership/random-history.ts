@@ -71,7 +71,7 @@ export interface History {
   readonly tables: readonly MemberSet[]
   /** Join verdicts and decoder refusals, by word. */
   readonly answers: ReadonlyMap<string, number>
-  /** All keys that each instance ever signed with. */
+  /** Every key that a record brings in, by the instance that it is to be a key of. */
   readonly keysByInstance: ReadonlyMap<InstanceId, readonly PublicKey[]>
 }
 
@@ -128,15 +128,6 @@ class Group {
     this.#dice = new Dice(seed)
     this.#now += this.#dice.below(hour)
     if (this.#act(kind)) count(this.done, kind)
-  }
-
-  get keysByInstance(): ReadonlyMap<InstanceId, readonly PublicKey[]> {
-    return new Map(
-      [...Map.groupBy(this.homes, (home) => home.instance)].map(([instance, homes]) => [
-        instance,
-        [...new Set(homes.flatMap((home) => home.keys.map((key) => key.publicKey)))],
-      ]),
-    )
   }
 
   /** Gives whether it came to something. */
@@ -588,6 +579,9 @@ function count<Key>(counts: Map<Key, number>, key: Key): void {
 export function play(acts: readonly Act[]): History {
   const group = new Group()
   for (const act of acts) group.play(act)
-  const { answers, done, homes, keysByInstance, records } = group
+  const { answers, done, homes, records } = group
+  const brought = records.filter((record) => 'claim' in record)
+  const byInstance = Map.groupBy(brought, (record) => (record.kind === 'rotation' ? record.author : record.instance))
+  const keysByInstance = new Map([...byInstance].map(([instance, of]) => [instance, [...new Set(of.map(({ claim }) => claim.key))]]))
   return { records, done, answers, keysByInstance, tables: homes.map(({ table }) => table) }
 }
