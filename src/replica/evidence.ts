@@ -77,7 +77,7 @@ export class EvidenceBook {
 
   /** Forks, stale stamps, second copies. */
   cases(): readonly Evidence[] {
-    const copies = Array.from(this.#ownKeySeen, ([address, at]): Evidence => ({ kind: 'second-copy', reason: copyReason, at, address }))
+    const copies = Array.from(this.#ownKeySeen, ([address, at]): Evidence => ({ kind: 'second-copy', reason: copyReason(address), at }))
     return [...this.#engine.store.evidence().map(rowToEvidence), ...copies].map((found) => ({ ...this.#authorOf(found.feed), ...found }))
   }
 
@@ -148,8 +148,9 @@ export class EvidenceBook {
   }
 }
 
-const copyReason =
-  'a daemon with the key of this instance answers there: its home was copied. Stop one of them, and let the other machine join with a ticket of its own'
+function copyReason(address: string): string {
+  return `a daemon with the key of this instance answers at ${address}: its home was copied. Stop one of them, and let the other machine join with a ticket of its own`
+}
 
 function reasonOf({ removal, state }: FormerMember): string {
   if (state === 'suspended') return 'it lost its place with whoever admitted it'

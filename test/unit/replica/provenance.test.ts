@@ -305,7 +305,13 @@ describe('evidence', () => {
     })
     expect(byReason['the body names another document']?.document).toEqual({ id: misnamed, kind: null, name: null })
     expect(replica.evidence.quarantine(1)).toMatchObject({ found: [{ kind: 'quarantine' }], total: 3 })
-    expect(replica.evidence.cases()).toEqual([
+    expect(replica.evidence.ownKeyFound('/memory/copy')).toBe(true)
+    expect(replica.evidence.ownKeyFound('/memory/copy')).toBe(false)
+    expect(replica.evidence.cases().at(-1)).toMatchObject({
+      kind: 'second-copy',
+      reason: expect.stringContaining('/memory/copy') as string,
+    })
+    expect(replica.evidence.cases().slice(0, -1)).toEqual([
       { kind: 'fork', reason: 'two envelopes in one place', at: 5, author: replica.identity.instance, feed, sequence: 7 },
       { kind: 'second-copy', reason: 'a copy runs', at: 6, author: row.instance },
     ])
