@@ -164,12 +164,15 @@ function schemaOf(route: Route): Record<string, unknown> {
   }
 }
 
-/** What Fastify's validation leaves open: that the body is of a type that the route has a schema for, and the values of a query. */
+/** What Fastify's validation leaves open: that there is a body of a type that the route has a schema for, and the values of a query. */
 function prepare(route: Route, request: FastifyRequest): void {
   const { body } = route
   if (body !== undefined && (request.mediaType === undefined || !Object.hasOwn(body, request.mediaType))) {
     throw new SelfsameError('unsupported-media-type', `send the body with content-type ${Object.keys(body).join(' or ')}`)
   }
+  // A schema of any JSON holds for no JSON, too.
+  if (body !== undefined && request.body === undefined && request.mediaType !== mediaTypes.lines)
+    throw new SelfsameError('invalid-request', 'the body is empty')
   if (route.query !== undefined) request.query = queryToValues(route.query, request.query as Record<string, string | string[]>)
   const operationId = textOf(request.headers['idempotency-key'])
   if (operationId !== undefined && (operationId.length === 0 || operationId.length > operationIdLengthMax)) {
@@ -195,9 +198,12 @@ function refuseOtherMethods(app: FastifyInstance): void {
 function streamOf(request: FastifyRequest): Readable {
   const source = new PassThrough()
   request.raw.pipe(source)
-  request.raw.once('close', () => {
-    if (!request.raw.complete) source.destroy(new SelfsameError('invalid-request', 'the request broke off before its end'))
-  })
+  // A client that goes away takes with it what was not read yet, also where it had sent everything.
+  const breakOff = (): void => {
+    if (!request.raw.readableEnded) source.destroy(new SelfsameError('invalid-request', 'the request broke off before its end'))
+  }
+  if (request.raw.destroyed) breakOff()
+  else request.raw.once('close', breakOff)
   // What nobody reads any more is read and dropped, so that the client can finish sending and see the answer.
   source.once('close', () => request.raw.resume())
   return source
@@ -228,6 +234,9 @@ function notFound(url: string): SelfsameError {
 
 function toSelfsameError(error: unknown): SelfsameError {
   if (error instanceof SelfsameError) return error
+  // Fastify's account of a client that has gone before a streamed answer began: nobody hears this.
+  if ((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')
+    return new SelfsameError('invalid-request', 'the client has gone')
   const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
   const code = codeOfStatus(status)
   if (code === 'too-large')

@@ -228,7 +228,16 @@ describe('what is refused says what is wrong', () => {
 
   test.each<[string, string, string, string | undefined, Record<string, string>, string, string]>([
     ['malformed JSON', 'POST', entries, '{"text":', json, 'invalid-request', 'this is not JSON'],
-    ['an empty body', 'POST', entries, '', json, 'invalid-request', 'body must be'],
+    ['an empty body', 'POST', entries, '', json, 'invalid-request', 'the body is empty'],
+    [
+      'an empty patch',
+      'PATCH',
+      '/v1/json/refused',
+      '',
+      { 'content-type': 'application/merge-patch+json' },
+      'invalid-request',
+      'the body is empty',
+    ],
     ['bytes that are not UTF-8', 'POST', entries, '\xff', json, 'invalid-request', 'not UTF-8'],
     ['a body that is no object', 'POST', entries, '[]', json, 'invalid-request', 'body must be'],
     ['an entry without text and data', 'POST', entries, '{"tags":[]}', json, 'invalid-request', 'text or data'],
@@ -373,6 +382,25 @@ describe('bytes that are not HTTP', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
     expect(answer).toContain('content-type: application/problem+json')
     expect(answer).toContain('"code":"invalid-request"')
+  })
+
+  test.each([
+    ['a request without a host', 'GET /v1/health HTTP/1.1\r\nconnection: close\r\n\r\n', '400 Bad Request', 'headers.host is missing'],
+    [
+      'an expectation that nobody knows',
+      'GET /v1/health HTTP/1.1\r\nhost: x\r\nexpect: a miracle\r\nconnection: close\r\n\r\n',
+      '200 OK',
+      '"state"',
+    ],
+  ])('and %s gets an answer of the contract', async (_, request, status, shown) => {
+    const socket = await api.raw()
+    const chunks: Buffer[] = []
+    const closed = new Promise((resolve) => socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('close', resolve))
+    socket.write(request)
+    await closed
+    const answer = Buffer.concat(chunks).toString()
+    expect(answer.startsWith(`HTTP/1.1 ${status}\r\n`)).toBe(true)
+    expect(answer).toContain(shown)
   })
 
   test('never stop the server, whatever they are', async () => {
