@@ -107,6 +107,12 @@ const joinRequest: Decoder = messageDecoder(
   },
 )
 
+/**
+ * Each record has some signatures to verify. Here as many as take a tenth of a second: a full answer, of one MiB, takes longer, once,
+ * where nothing else is done yet than joining.
+ */
+const joinResponseBytesMax = 64 << 10
+
 const joinResponse = messageDecoder(
   'join-response',
   12,
@@ -122,6 +128,7 @@ const joinResponse = messageDecoder(
     promise(member.key === adminKey.publicKey, 'the member is the one that asked')
     promise(records.length > 0, 'there are records')
   },
+  joinResponseBytesMax,
 )
 
 const inviteStore = messageDecoder(

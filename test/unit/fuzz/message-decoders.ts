@@ -1,6 +1,6 @@
 /** The decoders of what comes in CBOR from peers: the codec itself, feeds, the messages on links and by gossip. */
 import { zstdCompressSync } from 'node:zlib'
-import { bytesToId, decode, encode, frameBytesMax, signingKeyOf } from '../../../src/core/index.ts'
+import { bytesToId, decode, encode, frameBytesMax, gossipBytesMax, signingKeyOf } from '../../../src/core/index.ts'
 import type { Encodable, Result, SigningKey, Stamp } from '../../../src/core/index.ts'
 import { isDocumentKind, isDocumentName, textVersionOf } from '../../../src/document/index.ts'
 import {
@@ -51,20 +51,26 @@ const agent = bytesToId<Header['agent']>(new Uint8Array(32).fill(7))
 /** Items of the message that an envelope or a frontier is part of. */
 const itemsMax = 1 << 18
 
-/** A decoder of a whole message. `verify` throws where what was accepted does not stand up. */
+/**
+ * A decoder of a whole message, of at most `bytesMax`: the transport refuses more. `verify` throws where what was accepted does not
+ * stand up.
+ */
 export function messageDecoder<Value>(
   name: string,
   weight: number,
   drawNew: (dice: Dice) => Draft,
   read: (bytes: Uint8Array) => Result<Value>,
   verify: (value: Value, bytes: Uint8Array) => void,
+  bytesMax: number = frameBytesMax,
 ): Decoder {
   const draw = pooled(name, drawNew)
   return {
     name,
     weight,
     draw(dice): Case {
-      const { bytes, valid } = mutated(dice, draw(dice), () => draw(dice).bytes)
+      const draft = mutated(dice, draw(dice), () => draw(dice).bytes)
+      const bytes = draft.bytes.subarray(0, bytesMax)
+      const valid = draft.valid && bytes.length === draft.bytes.length
       return {
         input: bytes,
         valid,
@@ -374,6 +380,7 @@ export const messageDecoders: readonly Decoder[] = [
       if (message.type === 'envelope') verifyEnvelope(message.envelope)
       else isPresenceOf(message.card, keys[1].publicKey, agent)
     },
+    gossipBytesMax,
   ),
   messageDecoder('chunk', 12, drawChunk, decodeChunk, (chunk, bytes) => {
     chunk.envelopes.slice(0, 20).forEach(verifyEnvelope)
