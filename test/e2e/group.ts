@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { connect } from '../../src/api/client.ts'
-import type { Agent } from '../../src/api/client.ts'
+import type { Agent, InviteInput } from '../../src/api/client.ts'
 
 const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const commandProgram = fileOf('../../scripts/selfsame.js')
@@ -56,8 +56,8 @@ export interface Group {
   readonly directory: string
   /** Begins an agent, and its daemon. */
   found(name: string): Promise<Instance>
-  /** Joins the agent of `inviter` and starts the daemon. */
-  join(name: string, inviter: Instance): Promise<Instance>
+  /** Joins the agent of `inviter` and starts the daemon; a writer unless the invite says otherwise. */
+  join(name: string, inviter: Instance, invite?: InviteInput): Promise<Instance>
   /** The instance of a home that is there already, such as a copy; `port` overrides what its configuration says. */
   at(home: string, port: number): Instance
   /** Runs a command. */
@@ -155,7 +155,7 @@ export async function createGroup(): Promise<Group> {
   return {
     directory,
     found: (name) => made(name, ['init', '--agent', 'kevin']),
-    join: async (name, inviter) => made(name, ['join'], (await inviter.agent.invite()).ticket),
+    join: async (name, inviter, invite) => made(name, ['join'], (await inviter.agent.invite(invite)).ticket),
     at,
     selfsame,
     start,
