@@ -1,9 +1,12 @@
-/** The commands on keys: which there are, and moving the agent's root key off this machine and back. They need no daemon, and mind none. */
+/** The commands on keys: which there are, a new one for this instance, and moving the agent's root key off this machine and back. */
 import { homePathOf } from '../api/client.ts'
+import type { Agent } from '../api/client.ts'
+import { SelfsameError, errorTable } from '../core/index.ts'
 import { refusal } from './arguments.ts'
-import type { Context, Doors } from './command.ts'
+import type { AgentContext, Context, Doors } from './command.ts'
 import { runProgram } from './daemon-program.ts'
 import type { KeyFacts, Ready } from './daemon-program.ts'
+import { homeHint } from './life-commands.ts'
 import { columnsOf } from './output.ts'
 import { readNewPassphrase, readPassphrase } from './passphrase.ts'
 
@@ -13,7 +16,23 @@ interface PassphraseOptions {
 
 const passphraseOption = ['--passphrase-stdin', 'read the passphrase from standard input, its first line'] as const
 
-export function addKeyCommands({ program, command, action }: Doors): void {
+/** Milliseconds that a daemon may take to begin anew, and between two looks. */
+const anewMsMax = 30_000
+const lookMs = 100
+
+/** Waits until the daemon answers under its new key. */
+async function beganAnew(agent: Agent, key: string): Promise<void> {
+  for (const deadline = Date.now() + anewMsMax; ;) {
+    const status = await agent.status().catch((error: unknown) => {
+      if (error instanceof SelfsameError && errorTable[error.code].retry && Date.now() < deadline) return undefined
+      throw error
+    })
+    if (status?.instance.key === key) return
+    await new Promise((resolve) => setTimeout(resolve, lookMs))
+  }
+}
+
+export function addKeyCommands({ program, command, action, onAgent }: Doors): void {
   const show = action(async ({ daemonProgram, home, output }: Context<object>) => {
     const facts = await runProgram<KeyFacts>(daemonProgram, ['key-show', '--home', homePathOf(home)], '')
     await output.answer(facts, factsText(facts))
@@ -21,6 +40,25 @@ export function addKeyCommands({ program, command, action }: Doors): void {
   const key = command(program, 'key', 'Show the keys, and move the root key off this machine', 'key').action(show)
 
   command(key, 'show', 'Show the public keys, and whether the root key is on this machine', 'key show').action(show)
+
+  command(key, 'rotate', 'Give this instance a new key; what it wrote stays its own', 'key rotate')
+    .addHelpText(
+      'after',
+      `
+The old key is of no use from then on: what is written with it afterwards is taken by nobody. Another instance has to be connected, so that
+it hears of the new key. A key that somebody stole is answered by removing the instance (selfsame members remove), not by a new key:
+whoever has it could have given itself one, too.`,
+    )
+    .option('--new-instance', 'this home is a copy: make it an instance of its own, and leave the old one to the original')
+    .option('--name <name>', 'what the new instance is called (default: as this one)')
+    .action(
+      onAgent(async ({ agent, options, output }: AgentContext<{ newInstance?: boolean; name?: string }>) => {
+        const input = { newInstance: options.newInstance === true, ...(options.name === undefined ? {} : { name: options.name }) }
+        const { instance, key: newKey } = await agent.replaceKey(input)
+        await beganAnew(agent, newKey)
+        await output.answer({ instance, key: newKey }, `${instance.name} (${instance.id.slice(0, 8)}) goes on with the key ${newKey}`)
+      }),
+    )
 
   command(key, 'export', 'Copy the root key to a file, sealed with a passphrase', 'key export --root kevin.key')
     .addHelpText('after', '\nThe file is new, for its owner alone. Without the passphrase nobody can use it, and nobody can restore it.')
@@ -32,7 +70,9 @@ export function addKeyCommands({ program, command, action }: Doors): void {
         const args = ['key-export', '--home', homePathOf(home), '--file', options.root]
         const { agent, ...rest } = await runProgram(daemonProgram, args, `${passphrase}\n`)
         await output.answer({ ...rest, agent }, `the root key of ${agent.name} is in ${options.root}, sealed`)
-        output.remark(`bring the file elsewhere, then take the key off this machine: selfsame key forget-root ${options.root}`)
+        output.remark(
+          `bring the file elsewhere, then take the key off this machine: selfsame key forget-root ${options.root}${homeHint(home)}`,
+        )
       }),
     )
 
@@ -43,7 +83,7 @@ export function addKeyCommands({ program, command, action }: Doors): void {
         const passphrase = await readPassphrase(streams, file, options.passphraseStdin === true)
         const ready = await runProgram(daemonProgram, ['key-import', '--home', homePathOf(home), '--file', file], `${passphrase}\n`)
         await output.answer(ready, `the root key of ${ready.agent.name} is on this machine`)
-        output.remark(`when it is done: selfsame key forget-root ${file}`)
+        output.remark(`when it is done: selfsame key forget-root ${file}${homeHint(home)}`)
       }),
     )
 

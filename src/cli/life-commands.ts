@@ -180,7 +180,7 @@ function placeArgs({ name, port, listen }: PlaceOptions): readonly string[] {
 }
 
 /** What to add to the next command, where the home was given by hand. */
-function homeHint(home: string | undefined): string {
+export function homeHint(home: string | undefined): string {
   return home === undefined ? '' : ` --home ${home}`
 }
 

@@ -134,8 +134,9 @@ async function joinFromInstance(options: JoinOptions, ticket: Ticket): Promise<J
     const known = new Set(store.records().map(({ hash }) => hash))
     const fresh = rowsOf(records).filter(({ hash }) => !known.has(hash))
     await store.commit({
-      // Whatever else is news may say that some of what was applied here counts no more. It stays, and the daemon judges it anew.
-      derivedCleared: fresh.length > 1,
+      // What a removed instance wrote alone counts no more, and news may say so of others. It stays, and the daemon judges it anew:
+      // else the new instance would build on it, and so bring it back everywhere.
+      derivedCleared: database.state !== 'member' || fresh.length > 1,
       records: fresh,
       meta: new Map([...addressBookOf(ticket), ...endedMeta]),
     })

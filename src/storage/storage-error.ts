@@ -4,7 +4,7 @@ import { sqliteCode, sqliteCodeOf } from './sqlite-connection.ts'
 
 /** What to do about a damaged database, for the end of a message. */
 export const damageAdvice =
-  'restore the home from a backup, or join again from an empty home with a new ticket and let the other instances send everything'
+  'restore the home from a backup, or join again with a new ticket (selfsame join) and let the other instances send everything'
 
 /** An error of SQLite as one of this project. */
 export function toStorageError(error: unknown): SelfsameError {

@@ -119,7 +119,8 @@ test('a watch that resumes by its cursor through restarts, kills among them, see
 
 /** `selfsame join` into a home of its own. */
 async function joinWith(ticket: string, name: string): Promise<Said> {
-  return group.selfsame(['join', '--home', join(group.directory, name), '--name', name, '--listen', 'loopback'], { input: `${ticket}\n` })
+  const place = ['--home', join(group.directory, name), '--name', name, '--listen', 'loopback']
+  return group.selfsame(['join', '--quiet', ...place], { input: `${ticket}\n` })
 }
 
 test('a ticket admits once, within its time, and only where its issuer is', async () => {
