@@ -3,8 +3,9 @@
  * seed. A history that fails is made smaller and printed in words, with the command that plays it again.
  */
 import { parseArgs } from 'node:util'
+import { actKinds, actsOf } from '../test/unit/membership/acts.ts'
 import { faultsOf, featuresOf, modelOfRecords } from '../test/unit/membership/check-history.ts'
-import { actKinds, actsOf, play } from '../test/unit/membership/random-history.ts'
+import { play } from '../test/unit/membership/random-history.ts'
 import { shrunk, told } from '../test/unit/membership/shrink-history.ts'
 
 const { values } = parseArgs({

@@ -1,7 +1,8 @@
 /** A bounded run of the random histories, and proof that they reach what they are meant to reach. `npm run histories` runs more. */
 import { describe, expect, it } from 'vitest'
+import { actKinds, actsOf } from './acts.ts'
 import { faultsOf, featuresOf, modelOfRecords } from './check-history.ts'
-import { actKinds, actsOf, play } from './random-history.ts'
+import { play } from './random-history.ts'
 import { shrunk, told } from './shrink-history.ts'
 
 /** Some ten milliseconds each. */

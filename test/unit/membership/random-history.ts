@@ -1,6 +1,6 @@
 /**
- * Random histories of a group under partitions, honest and hostile. A history is a list of acts, each with a seed of its own, so
- * that leaving some out leaves the others what they were; playing it gives the records, signed for real.
+ * Histories of a group under partitions, honest and hostile. A history is a list of acts, each with a seed of its own, so that
+ * leaving some out leaves the others what they were; playing it gives the records, signed for real.
  */
 import type { EnvelopeHash, FeedId, InstanceId, PublicKey, RecordHash, SigningKey } from '../../../src/core/index.ts'
 import {
@@ -16,51 +16,11 @@ import {
   signClaim,
 } from '../../../src/membership/index.ts'
 import type { Claim, CutPlace, Invite, MembershipRecord, MemberSet, Role } from '../../../src/membership/index.ts'
+import type { Act, ActKind } from './acts.ts'
 import { signAny } from './any-record.ts'
 import type { Payload, Signer } from './any-record.ts'
 import { Dice } from './dice.ts'
 import { agent, first, firstKey, foundedAt, founding, keyOf, rootKey } from './world.ts'
-
-/** How often each act is drawn. */
-const weights = {
-  'meet': 10,
-  'hear in part': 6,
-  'invite': 4,
-  'join': 8,
-  'join again': 2,
-  'admit by root': 2,
-  'clone': 5,
-  'copy a home': 3,
-  'change a role': 6,
-  'remove': 5,
-  'remove each other': 4,
-  'ring of removals': 3,
-  'leave': 2,
-  'step down': 2,
-  'restore': 5,
-  'rotate': 4,
-  'rotate at once': 3,
-  'rename': 3,
-  'role by root': 3,
-  'rename by root': 1,
-  'backdate': 5,
-  'use a stolen key': 4,
-  'use a retired key': 3,
-  'forge an author': 2,
-  'repeat a number': 2,
-  'replay a claim': 2,
-  'unknown type': 2,
-  'name a void record': 2,
-  'anything': 4,
-} as const
-export type ActKind = keyof typeof weights
-export const actKinds = Object.keys(weights) as readonly ActKind[]
-const urn = actKinds.flatMap((kind) => Array<ActKind>(weights[kind]).fill(kind))
-
-export interface Act {
-  readonly kind: ActKind
-  readonly seed: number
-}
 
 export interface History {
   /** Founding first, parents before children. */
@@ -73,17 +33,6 @@ export interface History {
   readonly answers: ReadonlyMap<string, number>
   /** Every key that a record brings in, by the instance that it is to be a key of. */
   readonly keysByInstance: ReadonlyMap<InstanceId, readonly PublicKey[]>
-}
-
-/** What a group is made of before it falls out. */
-const beginnings: readonly ActKind[] = ['join', 'join', 'admit by root', 'clone', 'copy a home', 'meet', 'meet']
-
-/** The acts of a seed. */
-export function actsOf(seed: number): readonly Act[] {
-  const dice = new Dice(seed)
-  const early = 2 + dice.below(5)
-  const length = early + 4 + dice.below(dice.chance(0.1) ? 40 : 22)
-  return Array.from({ length }, (_, index) => ({ kind: dice.pick(index < early ? beginnings : urn) as ActKind, seed: dice.below(2 ** 31) }))
 }
 
 /** One place where an instance runs; a copied home is another of the same instance. */
@@ -144,6 +93,8 @@ class Group {
         return this.#join()
       case 'join again':
         return this.#joinAgain()
+      case 'join at two':
+        return this.#joinAtTwo()
       case 'admit by root':
         return this.#admitByRoot()
       case 'clone':
@@ -320,13 +271,16 @@ class Group {
 
   #invite(): boolean {
     const issuer = this.#admin()
-    if (issuer === undefined) return false
+    if (issuer !== undefined) this.#tickets.push(this.#issue(issuer, this.#anyRole()))
+    return issuer !== undefined
+  }
+
+  #issue(issuer: Home, role: Role): Ticket {
     const name = this.#dice.chance(0.5) ? this.#name() : null
-    const request = { role: this.#anyRole(), durationMilliseconds: hour * (1 + this.#dice.below(20)), uses: 1 + this.#dice.below(2), name }
+    const request = { role, durationMilliseconds: hour * (1 + this.#dice.below(20)), uses: 1 + this.#dice.below(2), name }
     const { invite, key } = createInvite(request, this.#now, this.#dice.random)
     issuer.invites.set(invite.key, invite)
-    this.#tickets.push({ issuer, seed: key.seed, requests: [] })
-    return true
+    return { issuer, seed: key.seed, requests: [] }
   }
 
   #join(): boolean {
@@ -349,6 +303,21 @@ class Group {
     if (ticket === undefined || request === undefined) return false
     this.#judge(ticket, request)
     return true
+  }
+
+  /** One key, two tickets of issuers that do not know of each other's; the two may think differently of it. */
+  #joinAtTwo(): boolean {
+    const admins = this.#present().filter((home) => this.#isAdmin(home))
+    const issuers = this.#dice.some(
+      [...Map.groupBy(admins, ({ instance }) => instance).values()].map(([home]) => home as Home),
+      2,
+    )
+    const key = this.#newKey()
+    const joined = issuers.filter((issuer) => {
+      const ticket = this.#issue(issuer, this.#anyRole())
+      return this.#judge(ticket, { key, bytes: encodeJoinRequest({ agent, seed: ticket.seed }, key, this.#name()) })
+    })
+    return joined.length === 2
   }
 
   /** By the present key of the issuer, right as it may or may not be any more. Gives whether it was admitted. */

@@ -1,8 +1,9 @@
 /** Makes a history that fails smaller, as long as it goes on failing at the same, and tells it in words. */
 import type { MembershipRecord } from '../../../src/membership/index.ts'
+import type { Act } from './acts.ts'
 import { modelOfRecords } from './check-history.ts'
 import { play } from './random-history.ts'
-import type { Act, History } from './random-history.ts'
+import type { History } from './random-history.ts'
 
 /** The faults of a history, each beginning with what it is about, on a line of its own. */
 type Check = (history: History) => readonly string[]
