@@ -18,11 +18,22 @@ export class Allowance {
     this.#at = clock.monotonic()
   }
 
+  /** Whether anything is left. */
+  get isLeft(): boolean {
+    this.#refill()
+    return this.#left > 0
+  }
+
   /** Spends `cost` whatever is left. Returns the milliseconds until something is left again: 0 where it still is. */
   spend(cost: number): number {
-    const now = this.#clock.monotonic()
-    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) / 1_000) * this.#perSecond) - cost
-    this.#at = now
+    this.#refill()
+    this.#left -= cost
     return this.#left >= 0 ? 0 : Math.ceil((-this.#left / this.#perSecond) * 1_000)
+  }
+
+  #refill(): void {
+    const now = this.#clock.monotonic()
+    this.#left = Math.min(this.#most, this.#left + ((now - this.#at) / 1_000) * this.#perSecond)
+    this.#at = now
   }
 }

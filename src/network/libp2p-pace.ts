@@ -9,7 +9,7 @@ import type { Clock } from '../core/index.ts'
 /** What is taken before the loop turns: some milliseconds of work. Others wait no longer for their turn. */
 const turnCostMax = 32
 /** Bytes that cost as much again as the message that they belong to. */
-const bytesPerCost = 4 << 10
+const bytesPerCost = 1 << 10
 
 /** What a message of so many bytes costs whoever reads it. */
 export function costOf(bytes: number): number {

@@ -23,6 +23,8 @@ const lastingMs = 10_000
 const foundAddressesMax = 8
 /** Milliseconds for which changes of the address book are gathered before they are stored. */
 const saveDelayMs = 2_000
+/** Milliseconds for which the cards of others are gathered before they are passed on: of an instance that tells a thousand, the last goes on. */
+const passOnDelayMs = 500
 /** The names of the meta rows that hold the book. */
 const cardsName = 'address-cards'
 const foundName = 'found-addresses'
@@ -58,6 +60,9 @@ export class Dialer {
   #running = false
   #cancelTick: (() => void) | null = null
   #cancelSave: (() => void) | null = null
+  /** Whose cards are to be passed on. */
+  readonly #unsent = new Set<InstanceId>()
+  #cancelPassingOn: (() => void) | null = null
 
   constructor(options: DialerOptions) {
     this.#options = options
@@ -81,6 +86,8 @@ export class Dialer {
     this.#cancelTick = null
     this.#cancelSave?.()
     this.#cancelSave = null
+    this.#cancelPassingOn?.()
+    this.#cancelPassingOn = null
   }
 
   cards(): readonly AddressCard[] {
@@ -94,23 +101,35 @@ export class Dialer {
     return [...new Set([...(card?.addresses ?? []), ...[...(this.#found.get(key) ?? [])].toReversed()])]
   }
 
-  /** Takes cards of members that are newer than those known, and passes them on. */
+  /** Takes cards of members that are newer than those known, of each the last, and passes them on before long. */
   receiveCards(cards: readonly AddressCard[]): void {
-    const { engine, identity, sendCards } = this.#options
-    const fresh = cards.filter((card) => {
+    const { clock, engine, identity } = this.#options
+    const latest = new Map<InstanceId, AddressCard>()
+    for (const card of cards) {
+      const known = latest.get(card.instance) ?? this.#cards.get(card.instance)
+      if (card.instance !== identity.instance && card.time > (known?.time ?? 0)) latest.set(card.instance, card)
+    }
+    for (const card of latest.values()) {
       const member = engine.members.member(card.instance)
-      if (member === undefined || card.instance === identity.instance) return false
-      if (card.time <= (this.#cards.get(card.instance)?.time ?? 0)) return false
-      return isAddressCardOf(card, member.key, identity.agent)
-    })
-    if (fresh.length === 0) return
-    for (const card of fresh) {
+      if (member === undefined || !isAddressCardOf(card, member.key, identity.agent)) continue
       this.#cards.set(card.instance, card)
-      const member = engine.members.member(card.instance)
+      this.#unsent.add(card.instance)
+    }
+    if (this.#unsent.size > 0) this.#cancelPassingOn ??= clock.after(passOnDelayMs, () => this.#passOn())
+  }
+
+  /** What the cards that came lately are good for: dialing, keeping, and telling others. */
+  #passOn(): void {
+    const { engine, sendCards } = this.#options
+    this.#cancelPassingOn = null
+    const instances = [...this.#unsent]
+    this.#unsent.clear()
+    for (const instance of instances) {
+      const member = engine.members.member(instance)
       if (member !== undefined) this.#soon(member.key)
     }
     this.#saveSoon()
-    sendCards(fresh)
+    sendCards(instances.flatMap((instance) => this.#cards.get(instance) ?? []))
   }
 
   /** An address answered or was announced for a key. */

@@ -82,6 +82,8 @@ export type ControlMessage =
   | { readonly type: 'addresses'; readonly cards: readonly AddressCard[] }
   | { readonly type: 'unknown' }
 
+export type WantMessage = Extract<ControlMessage, { readonly type: 'want' }>
+
 export type GossipMessage =
   | { readonly type: 'envelope'; readonly envelope: Envelope }
   | { readonly type: 'presence'; readonly card: PresenceCard }

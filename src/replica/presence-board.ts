@@ -1,5 +1,5 @@
 /** Presence: what each instance says it is doing right now. Signed, gossiped, renewed and expired by the clock; never stored. */
-import { hashOf, idToBytes } from '../core/index.ts'
+import { Allowance, hashOf, idToBytes } from '../core/index.ts'
 import type { Clock, InstanceId } from '../core/index.ts'
 import { openPresence } from '../document/index.ts'
 import type { JsonObject, Presence } from '../document/index.ts'
@@ -12,6 +12,9 @@ import type { Identity } from './writer.ts'
 const renewMs = 15_000
 /** Milliseconds after which one that was not renewed is gone, as in y-protocols. */
 const expireMs = 30_000
+/** Cards of one instance that are looked at, at once and in a second. One that comes too early comes again with its renewal. */
+const cardsMost = 20
+const cardsPerSecond = 4
 
 export interface PresenceBoardOptions {
   readonly identity: Identity
@@ -24,6 +27,7 @@ export class PresenceBoard {
   readonly #options: PresenceBoardOptions
   readonly #presence: Presence
   readonly #client: number
+  readonly #allowances = new Map<InstanceId, Allowance>()
   #state: JsonObject | null = null
   #cancelRenewal: (() => void) | null = null
 
@@ -57,9 +61,13 @@ export class PresenceBoard {
 
   /** Takes a card that its instance signed. Returns whether it was news. */
   receive(card: PresenceCard): boolean {
-    const { identity, members } = this.#options
+    const { clock, identity, members } = this.#options
     const member = members().member(card.instance)
-    if (member === undefined || card.instance === identity.instance || !isPresenceOf(card, member.key, identity.agent)) return false
+    if (member === undefined || card.instance === identity.instance) return false
+    const allowance = this.#allowances.get(card.instance) ?? new Allowance(clock, cardsPerSecond, cardsMost)
+    this.#allowances.set(card.instance, allowance)
+    if (!allowance.isLeft || !isPresenceOf(card, member.key, identity.agent)) return false
+    allowance.spend(1)
     const applied = this.#presence.apply(card.state, presenceClientOf(card.instance))
     return applied.ok && applied.value
   }

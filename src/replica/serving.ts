@@ -2,13 +2,15 @@
  * Answers one want: reads the asked ranges from the store in this instance's order of applying and cuts them into
  * compressed chunks. Holds one page a feed in memory, whatever is asked.
  */
-import type { Encodable, FeedId } from '../core/index.ts'
+import type { Clock, Encodable, FeedId } from '../core/index.ts'
 import { envelopeToWire } from '../feed/index.ts'
 import { storedSize } from '../storage/index.ts'
 import type { Store, StoredEnvelope } from '../storage/index.ts'
+import type { Engine } from './engine.ts'
 import { chunkBytesTarget, encodeChunk } from './messages.ts'
-import type { FeedRange } from './messages.ts'
+import type { FeedRange, WantMessage } from './messages.ts'
 import { joinedRunBytes } from './proof.ts'
+import type { Session } from './session.ts'
 
 /** Bytes of stored envelopes held for one want, over all its feeds. */
 const pageBytesTotal = 1 << 20
@@ -122,5 +124,71 @@ export class Serving {
       else high = middle
     }
     this.#readers.splice(low, 0, reader)
+  }
+}
+
+/** Milliseconds until something is tried again for which the store is not there right now. */
+const storeRetryMs = 200
+
+export interface AnswersOptions {
+  readonly engine: Engine
+  readonly clock: Clock
+  /** Bytes of one answer. */
+  readonly bytesMax: number
+  readonly isOpen: (session: Session) => boolean
+  /** Sends a frame; false: no more before `goOn`. */
+  readonly send: (session: Session, frame: Uint8Array) => boolean
+}
+
+/**
+ * The answers under way: one on each link, chunk by chunk. Each rests for as long as its last chunk took, so that a peer that wants
+ * everything for ever leaves half of the time to all else.
+ */
+export class Answers {
+  readonly #options: AnswersOptions
+
+  constructor(options: AnswersOptions) {
+    this.#options = options
+  }
+
+  /** Begins to answer; nothing else is wanted on that link. */
+  begin(session: Session, wanted: WantMessage): void {
+    session.wanted = wanted
+    this.#send(session)
+  }
+
+  /** The link takes more again. */
+  goOn(session: Session): void {
+    if (!session.servingPaused) return
+    session.servingPaused = false
+    this.#send(session)
+  }
+
+  #send(session: Session): void {
+    const { clock, engine, isOpen, send } = this.#options
+    const { wanted } = session
+    if (wanted === null || !isOpen(session)) return
+    const began = clock.monotonic()
+    const waitMs = engine.isReadable ? session.restsUntil - began : storeRetryMs
+    if (waitMs > 0) {
+      clock.after(waitMs, () => this.#send(session))
+      return
+    }
+    session.serving ??= this.#open(wanted)
+    const { frame, last } = session.serving.next()
+    const isWritable = send(session, frame)
+    session.restsUntil = 2 * clock.monotonic() - began
+    if (last) {
+      session.serving = null
+      session.wanted = null
+    } else if (isWritable) clock.after(0, () => this.#send(session))
+    else session.servingPaused = true
+  }
+
+  #open({ bytesMax, ranges, request }: WantMessage): Serving {
+    const { engine } = this.#options
+    const durable = engine.frontier()
+    const known = ranges.filter((range) => durable.has(range.feed))
+    return new Serving(() => engine.store, request, known, Math.min(bytesMax, this.#options.bytesMax))
   }
 }

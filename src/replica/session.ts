@@ -3,6 +3,7 @@ import type { FeedId } from '../core/index.ts'
 import type { FrontierEntry } from '../feed/index.ts'
 import type { Member } from '../membership/index.ts'
 import type { Link } from '../network/index.ts'
+import type { WantMessage } from './messages.ts'
 import type { Serving } from './serving.ts'
 
 /** A want that is being answered. */
@@ -14,7 +15,8 @@ export interface OpenWant {
   readonly untaken: Set<FeedId>
   /** Received so far. */
   bytes: number
-  /** Monotonic milliseconds of the last sign of progress. */
+  /** Monotonic milliseconds when it was asked, and of the last envelope that could be used. */
+  readonly askedAt: number
   progressAt: number
 }
 
@@ -36,8 +38,16 @@ export interface Session {
   controlWritable: boolean
   cancelTelling: (() => void) | null
   want: OpenWant | null
+  /** Whether it was sent what it lacks of the records: an honest peer asks for them once. */
+  recordsListed: boolean
+  /** The want of the other end that waits for its answer, or for the rest of it, and that answer once it is begun. */
+  wanted: WantMessage | null
   serving: Serving | null
   servingPaused: boolean
+  /** Monotonic milliseconds before which no more is served: serving one peer leaves as much time to everything else. */
+  restsUntil: number
+  /** Monotonic milliseconds when it was told the whole frontier. */
+  toldAllAt: number
   /** Monotonic milliseconds. */
   heardAt: number
   ping: { readonly nonce: number; readonly at: number } | null
@@ -67,8 +77,12 @@ export function createSession(link: Link, member: Member, now: number): Session 
     controlWritable: true,
     cancelTelling: null,
     want: null,
+    recordsListed: false,
+    wanted: null,
     serving: null,
     servingPaused: false,
+    restsUntil: now,
+    toldAllAt: Number.NEGATIVE_INFINITY,
     heardAt: now,
     ping: null,
     roundTripMilliseconds: null,

@@ -3,9 +3,9 @@
  * something asks one peer for it (`want`) and is answered in chunks. New envelopes travel by gossip besides, which may lose
  * anything: convergence is owed by frontiers and wants alone. Tells nothing that is not durable here.
  */
-import { bytesToId, gossipBytesMax, idToBytes } from '../core/index.ts'
+import { Allowance, bytesToId, gossipBytesMax } from '../core/index.ts'
 import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, RecordHash } from '../core/index.ts'
-import { envelopeSize, frontierDigest, isSignedBy } from '../feed/index.ts'
+import { envelopeSize, isSignedBy } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import { decodeRecord } from '../membership/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
@@ -24,35 +24,36 @@ import {
 } from './messages.ts'
 import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
 import { Parole } from './parole.ts'
-import { Serving } from './serving.ts'
+import { Answers } from './serving.ts'
 import { provenEnvelopes } from './proof.ts'
 import { createSession } from './session.ts'
 import type { Session, Told } from './session.ts'
+import { Telling } from './telling.ts'
 import { TwinWatch } from './twins.ts'
 import type { Identity } from './writer.ts'
 
 /** Milliseconds that gossip is given to bring what a peer said it has, before it is asked for: less fetches twice, more heals later. */
 const gossipGraceMs = 100
-/** Milliseconds for which news of progress are gathered before peers that do not wait for them are told. */
-const tellDelayMs = 50
 /** Milliseconds between pings. Each compares frontiers, so it also bounds how long a lost message stays unnoticed. */
 const pingMs = 10_000
 /** Silence after which a link is given up: three pings and some. */
 const silenceMsMax = 35_000
 /** Milliseconds without progress after which an answer is given up and asked of another peer. */
 const stallMsMax = 20_000
+/** Milliseconds without progress, and in all, after which another peer is asked for a feed too: who stalls, or trickles, holds up nobody. */
+const fetchStallMsMax = 3_000
+const fetchMsMax = 20_000
+/** Notes of forgeries, at once and in a second: they tell that it happens, not how often. */
+const forgeryNotesMost = 8
+const forgeryNotesPerSecond = 0.1
 /** Bytes asked for at once: several round trips' worth, little enough to change plans soon. */
 const wantBytes = 4 << 20
-/** Feeds in one frontier message: 3 MiB of them. */
-const frontierEntriesPerMessage = 50_000
 /** Feeds that one peer may name: what it tells is kept in memory. */
 const theirFeedsMax = 200_000
 /** Bytes that an answer may run over what was asked for: its last run of envelopes. */
 const answerOverrunMax = 8 << 20
 /** What a gossip message needs besides its envelope, at most. */
 const gossipFramingBytes = 1_024
-/** Milliseconds until something is tried again for which the store is not there right now. */
-const storeRetryMs = 200
 /** Milliseconds in which a peer that is no member any more can still hear of it, before its link is closed. */
 const farewellMs = 250
 /** Bytes that wait to be stored above which no more is asked for. */
@@ -85,7 +86,10 @@ export class Sync {
   /** The link from which a feed is being fetched. */
   readonly #fetching = new Map<FeedId, LinkId>()
   readonly #twins: TwinWatch
+  readonly #answers: Answers
+  readonly #telling: Telling
   readonly #parole: Parole
+  readonly #forgeryNotes: Allowance
   #requests = 0
   #cancelPlan: (() => void) | null = null
   #cancelPing: (() => void) | null = null
@@ -93,12 +97,25 @@ export class Sync {
   constructor(options: SyncOptions) {
     this.#options = options
     this.boot = options.random.bytes(16)
+    this.#forgeryNotes = new Allowance(options.clock, forgeryNotesPerSecond, forgeryNotesMost)
     this.#twins = new TwinWatch({
       identity: options.identity,
       random: options.random,
       boot: this.boot,
       send: (session, message) => this.#send(session, message),
       report: (evidence) => this.#report(evidence),
+    })
+    this.#telling = new Telling({
+      engine: options.engine,
+      clock: options.clock,
+      send: (session, message) => this.#send(session, message),
+    })
+    this.#answers = new Answers({
+      engine: options.engine,
+      clock: options.clock,
+      bytesMax: wantBytes,
+      isOpen: (session) => this.#sessions.has(session.link.id),
+      send: (session, frame) => options.transport.send(session.link.id, 'bulk', frame),
     })
     this.#parole = new Parole({
       engine: options.engine,
@@ -189,18 +206,18 @@ export class Sync {
     if (session === undefined) return
     if (channel === 'control') {
       session.controlWritable = true
-      if (session.untold.size > 0) this.#tell(session)
-    } else if (session.servingPaused) {
-      session.servingPaused = false
-      this.#serve(session)
-    }
+      this.#telling.now(session)
+    } else this.#answers.goOn(session)
   }
 
   /** Judges a gossip message before it is forwarded, and takes it in. Whatever depends on what is known here is ignored, never held against the forwarder. */
   gossip(bytes: Uint8Array): GossipVerdict {
     const { engine, identity, presenceReceived } = this.#options
     const decoded = decodeGossip(bytes)
-    if (!decoded.ok) return 'reject'
+    if (!decoded.ok) {
+      this.#noteForgery({ reason: decoded.reason }, 'gossip that is no message was refused')
+      return 'reject'
+    }
     const message = decoded.value
     if (message.type === 'unknown') return 'ignore'
     if (message.type === 'presence') return presenceReceived(message.card) ? 'accept' : 'ignore'
@@ -209,9 +226,16 @@ export class Sync {
     if (header.agent !== identity.agent) return 'reject'
     const key = this.#keyOf(envelope)
     if (key === undefined || !engine.takes(header) || header.sequence <= engine.reaches(header.feed)) return 'ignore'
-    if (!isSignedBy(envelope, key)) return 'reject'
+    if (!isSignedBy(envelope, key)) {
+      this.#noteForgery({ feed: header.feed, sequence: header.sequence }, 'a forged envelope was refused: its author did not sign it')
+      return 'reject'
+    }
     engine.offer([envelope])
     return 'accept'
+  }
+
+  #noteForgery(fields: Parameters<Logger['warn']>[0], detail: string): void {
+    if (this.#forgeryNotes.spend(1) === 0) this.#options.logger.warn(fields, detail)
   }
 
   /** Gossips a presence card. */
@@ -229,16 +253,20 @@ export class Sync {
       case 'hello':
         return this.#hello(session, message)
       case 'record-list':
+        if (session.recordsListed) return this.#drop(session, 'it asked for the records twice')
+        session.recordsListed = true
         return this.#sendRecords(session, this.#recordsLackedBy(new Set(message.hashes)), true)
       case 'records':
         return this.#records(session, message.records, message.last)
       case 'frontier':
         return this.#frontier(session, message.complete, message.entries)
       case 'want':
-        return this.#want(session, message.request, message.ranges, message.bytesMax)
+        if (session.wanted !== null) return this.#drop(session, 'it wants twice at once')
+        if (session.ready) this.#answers.begin(session, message)
+        break
       case 'ping':
-        this.#send(session, { type: 'pong', nonce: message.nonce, now: this.#now(), frontier: this.#frontierHash() })
-        return this.#compare(session, message.frontier)
+        this.#send(session, { type: 'pong', nonce: message.nonce, now: this.#now(), frontier: this.#telling.digest() })
+        return this.#telling.compare(session, message.frontier)
       case 'pong':
         return this.#pong(session, message)
       case 'probe':
@@ -257,6 +285,7 @@ export class Sync {
 
   #hello(session: Session, message: Extract<ControlMessage, { type: 'hello' }>): void {
     const { engine, identity } = this.#options
+    if (session.boot !== null) return this.#drop(session, 'it said hello twice')
     if (message.agent !== identity.agent) return this.#drop(session, 'another agent')
     if (message.instance !== session.member.instance) return this.#drop(session, 'its key belongs to another instance')
     session.boot = bytesToId(message.boot)
@@ -306,7 +335,7 @@ export class Sync {
     if (engine.members.memberByKey(session.link.key) === undefined) return this.#drop(session, 'not a member')
     session.ready = true
     logger.info({ peer: session.member.name, address: session.link.address, direction: session.link.direction }, 'peer:connected')
-    this.#tellAll(session)
+    this.#telling.all(session)
     const cards = addressCards()
     if (cards.length > 0) this.#send(session, { type: 'addresses', cards })
     sessionReady(session)
@@ -339,6 +368,7 @@ export class Sync {
 
   #committed({ changed, own, records }: Committed): void {
     const { transport } = this.#options
+    this.#telling.changed()
     const isGossip = (envelope: Envelope): boolean => envelopeSize(envelope) <= gossipBytesMax - gossipFramingBytes
     for (const envelope of own) if (isGossip(envelope)) transport.publish(encodeGossip({ type: 'envelope', envelope }))
     if (records.length > 0) this.#membersChanged(records)
@@ -352,29 +382,10 @@ export class Sync {
         waited ||= this.#options.engine.ledger.feed(entry.feed)?.instance === session.member.instance
       }
       if (!session.ready || session.untold.size === 0) continue
-      if (waited) this.#tell(session)
-      else session.cancelTelling ??= this.#options.clock.after(tellDelayMs, () => this.#tell(session))
+      if (waited) this.#telling.now(session)
+      else this.#telling.soon(session)
     }
     this.#plan()
-  }
-
-  /** Tells a peer how far the feeds moved that it was not told of yet. */
-  #tell(session: Session): void {
-    session.cancelTelling?.()
-    session.cancelTelling = null
-    if (!session.ready || !session.controlWritable || session.untold.size === 0) return
-    const frontier = this.#options.engine.frontier()
-    const entries = Array.from(session.untold, (feed) => frontier.get(feed)).filter((entry) => entry !== undefined)
-    session.untold.clear()
-    this.#send(session, { type: 'frontier', complete: false, entries })
-  }
-
-  /** Tells a peer the whole frontier, in as many messages as it takes. */
-  #tellAll(session: Session): void {
-    const entries = [...this.#options.engine.frontier().values()]
-    for (let from = 0; from === 0 || from < entries.length; from += frontierEntriesPerMessage) {
-      this.#send(session, { type: 'frontier', complete: from === 0, entries: entries.slice(from, from + frontierEntriesPerMessage) })
-    }
   }
 
   #membersChanged(records: readonly MembershipRecord[]): void {
@@ -394,17 +405,6 @@ export class Sync {
     }
   }
 
-  #frontierHash(): Uint8Array {
-    return idToBytes(frontierDigest(this.#options.engine.frontier().values()))
-  }
-
-  /** Tells everything again where what a ping compares differs and nothing is under way that explains it. */
-  #compare(session: Session, theirs: Uint8Array): void {
-    if (!session.ready || session.untold.size > 0 || !session.controlWritable) return
-    if (Buffer.compare(theirs, this.#frontierHash()) === 0) return
-    this.#tellAll(session)
-  }
-
   // Wants: what is lacking is asked of one peer at a time.
 
   #plan(): void {
@@ -417,7 +417,12 @@ export class Sync {
       const ranges: FeedRange[] = []
       for (const [feed, since] of session.lacking) {
         if (ranges.length === wantRangesMax) break
-        if (this.#fetching.has(feed) || engine.intake.refused.has(feed)) continue
+        if (engine.intake.refused.has(feed)) continue
+        const freeAt = this.#fetchedUntil(feed)
+        if (freeAt > now) {
+          next = Math.min(next, freeAt)
+          continue
+        }
         const theirs = session.theirs.get(feed)
         const from = engine.reaches(feed) + 1
         if (theirs === undefined || theirs.have < from - 1) {
@@ -441,14 +446,23 @@ export class Sync {
     this.#cancelPlan = next === Number.POSITIVE_INFINITY ? null : clock.after(Math.max(1, next - now), () => this.#plan())
   }
 
+  /** Until when nobody else is asked for a feed: somebody is sending it. Monotonic milliseconds. */
+  #fetchedUntil(feed: FeedId): number {
+    const link = this.#fetching.get(feed)
+    const want = link === undefined ? null : (this.#sessions.get(link)?.want ?? null)
+    return want === null ? Number.NEGATIVE_INFINITY : Math.min(want.progressAt + fetchStallMsMax, want.askedAt + fetchMsMax)
+  }
+
   #ask(session: Session, ranges: readonly FeedRange[]): void {
+    const now = this.#options.clock.monotonic()
     this.#requests += 1
     session.want = {
       request: this.#requests,
       next: new Map(ranges.map(({ feed, from }) => [feed, from])),
       untaken: new Set(ranges.map(({ feed }) => feed)),
       bytes: 0,
-      progressAt: this.#options.clock.monotonic(),
+      askedAt: now,
+      progressAt: now,
     }
     for (const { feed } of ranges) this.#fetching.set(feed, session.link.id)
     this.#send(session, { type: 'want', request: this.#requests, ranges, bytesMax: wantBytes })
@@ -457,18 +471,17 @@ export class Sync {
   /** Ends the want under way on a session: its feeds may be asked of others. */
   #release(session: Session): void {
     if (session.want === null) return
-    for (const feed of session.want.next.keys()) this.#fetching.delete(feed)
+    for (const feed of session.want.next.keys()) if (this.#fetching.get(feed) === session.link.id) this.#fetching.delete(feed)
     session.want = null
   }
 
   #chunk(session: Session, bytes: Uint8Array): void {
     const { clock, engine } = this.#options
+    const { want } = session
+    if (want === null) return this.#drop(session, 'it sent what was not asked for')
     const chunk = decodeChunk(bytes)
     if (!chunk.ok) return this.#drop(session, chunk.reason)
-    const { want } = session
-    // What was not asked for is not taken.
-    if (want === null || chunk.value.request !== want.request) return
-    want.progressAt = clock.monotonic()
+    if (chunk.value.request !== want.request) return this.#drop(session, 'it sent what was not asked for')
     for (const envelope of chunk.value.envelopes) {
       const { feed, sequence } = envelope.header
       if (want.next.get(feed) !== sequence) return this.#drop(session, 'it sent what was not asked for')
@@ -477,6 +490,9 @@ export class Sync {
     }
     if (want.bytes > wantBytes + answerOverrunMax) return this.#drop(session, 'it sent more than was asked for')
     const envelopes = provenEnvelopes(chunk.value.envelopes, (envelope) => this.#keyOf(envelope))
+    if (envelopes.length > 0) want.progressAt = clock.monotonic()
+    if (envelopes.length < chunk.value.envelopes.length)
+      this.#noteForgery({ peer: session.member.name }, 'envelopes were refused that are not proven to be by a member')
     for (const envelope of envelopes) want.untaken.delete(envelope.header.feed)
     engine.offer(envelopes)
     if (!chunk.value.last) return
@@ -495,38 +511,6 @@ export class Sync {
     if (known !== undefined) return known.key
     if (header.opening === null) return engine.intake.openingKey(header.feed)
     return engine.members.isKeyOf(header.opening.instance, header.opening.key) ? header.opening.key : undefined
-  }
-
-  #want(session: Session, request: number, ranges: readonly FeedRange[], bytesMax: number): void {
-    if (!session.ready || !this.#sessions.has(session.link.id)) return
-    const { clock, engine } = this.#options
-    if (!engine.isReadable) {
-      clock.after(storeRetryMs, () => this.#want(session, request, ranges, bytesMax))
-      return
-    }
-    const durable = engine.frontier()
-    const known = ranges.filter((range) => durable.has(range.feed))
-    const isServing = session.serving !== null && !session.servingPaused
-    session.serving = new Serving(() => engine.store, request, known, Math.min(bytesMax, wantBytes))
-    session.servingPaused = false
-    if (!isServing) this.#serve(session)
-  }
-
-  /** Sends the next chunk, then yields to the loop: an answer is many milliseconds of work in all. */
-  #serve(session: Session): void {
-    const { clock, engine, transport } = this.#options
-    const { serving } = session
-    if (serving === null || session.servingPaused || !this.#sessions.has(session.link.id)) return
-    if (!engine.isReadable) {
-      clock.after(storeRetryMs, () => this.#serve(session))
-      return
-    }
-    const { frame, last } = serving.next()
-    if (last) session.serving = null
-    const writable = transport.send(session.link.id, 'bulk', frame)
-    if (last) return
-    if (writable) clock.after(0, () => this.#serve(session))
-    else session.servingPaused = true
   }
 
   // Liveness
@@ -549,7 +533,7 @@ export class Sync {
       }
       if (!session.ready || !session.controlWritable) continue
       session.ping = { nonce: Math.floor(random.unit() * 2 ** 32), at: now }
-      this.#send(session, { type: 'ping', nonce: session.ping.nonce, now: this.#now(), frontier: this.#frontierHash() })
+      this.#send(session, { type: 'ping', nonce: session.ping.nonce, now: this.#now(), frontier: this.#telling.digest() })
     }
     this.#plan()
     engine.idle()
@@ -562,7 +546,7 @@ export class Sync {
       session.clockAheadMilliseconds = message.now - (this.#now() - session.roundTripMilliseconds / 2)
       session.ping = null
     }
-    this.#compare(session, message.frontier)
+    this.#telling.compare(session, message.frontier)
   }
 
   // Several links to one key

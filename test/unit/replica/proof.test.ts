@@ -13,7 +13,7 @@ const author = createSigningKey(random)
 const stranger = createSigningKey(random)
 
 /** A chain of `sizes.length` envelopes with bodies of these sizes. */
-function chain(sizes: readonly number[], key: SigningKey = author): Envelope[] {
+function chain(sizes: readonly number[], key: SigningKey = author, stampAt = (index: number): number => index + 1): Envelope[] {
   const opening = { instance: '33'.repeat(16) as InstanceId, key: key.publicKey, nonce: random.bytes(16) }
   const envelopes: Envelope[] = []
   let previous: EnvelopeHash | null = null
@@ -28,7 +28,7 @@ function chain(sizes: readonly number[], key: SigningKey = author): Envelope[] {
         feed: feedIdOf(agent, opening),
         sequence: index + 1,
         previous,
-        stamp: stampOf(index + 1, 0),
+        stamp: stampOf(stampAt(index), 0),
         deps: [],
         records: [],
         bodies: [referenceTo(body, { type: 1, schema: 1, critical: true, document })],
@@ -101,5 +101,21 @@ describe('envelopes that came together', () => {
     expect(proven.length).toBeGreaterThan(5)
     expect(proven.length).toBeLessThan(12)
     expect(proven.at(-1)?.header.sequence).toBe(30)
+  })
+
+  it('keep the signature of what goes before an envelope that will not be stored: nobody could prove it further on', () => {
+    const run = chain([100, 100, 100, 100], author, (index) => (index === 2 ? 1 : index + 1))
+    const proven = prove(run)
+    expect(sequences(proven)).toEqual([1, 2, 3])
+    expect(proven.map(({ signature }) => signature !== null)).toEqual([false, true, true])
+    const [first, second, stale] = run as [Envelope, Envelope, Envelope]
+    expect(sequences(prove([unsigned(first), unsigned(second), stale]))).toEqual([3])
+  })
+
+  it('are looked at no further after a handful of signatures that do not hold', () => {
+    const forged = (envelope: Envelope): Envelope => ({ ...envelope, signature: random.bytes(64) })
+    const run = chain(Array.from({ length: 20 }, () => 100))
+    expect(sequences(prove(run.map((envelope, index) => (index < 15 ? envelope : forged(envelope)))))).toHaveLength(15)
+    expect(prove(run.map((envelope, index) => (index < 5 ? envelope : forged(envelope))))).toEqual([])
   })
 })
