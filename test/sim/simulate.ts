@@ -327,7 +327,7 @@ class Simulation {
         type: 'edit',
         kind: 'text',
         name: 'SOUL.md',
-        edit: { type: 'text.put', text: lines.join(''), base: random.chance(0.5) ? version : null },
+        edit: { type: 'text.put', text: lines.join(''), base: version },
       }
     }
     return { type: 'edit', kind: 'json', name: 'tasks', edit: { type: 'json.merge', patch: { [id]: { status: 'open' }, last: id } } }
