@@ -17,6 +17,7 @@ import type {
   InviteInput,
   Json,
   JsonPatchOperation,
+  KeyInput,
   LiveKind,
   LogEntry,
   LogPage,
@@ -24,6 +25,7 @@ import type {
   MemberList,
   MembershipChange,
   NetworkState,
+  NewKey,
   Operation,
   Presence,
   Receipt,
@@ -204,6 +206,8 @@ export interface Agent {
     /** What it was used for ends at once. */
     revoke(name: string): Promise<void>
   }
+  /** Gives this instance a new key, or makes of a copied home an instance of its own. The daemon then begins anew: it is away for a moment. */
+  replaceKey(input?: KeyInput): Promise<NewKey>
   status(): Promise<Status>
   health(): Promise<Health>
   /** Asks the daemon to stop; it may run on for a moment. */

@@ -130,6 +130,7 @@ function createAgent(connection: Connection): Agent {
       list: async () => (await call('tokens.list')).tokens,
       revoke: (name) => call('tokens.revoke', { params: { name } }),
     },
+    replaceKey: (input = {}) => call('key.replace', { body: input }),
     status: () => call('status.read'),
     health: () => call('health.read'),
     shutdown: () => call('daemon.shutdown'),

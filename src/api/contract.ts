@@ -450,6 +450,15 @@ export const routes = {
     status: 204,
     errors: [],
   },
+  'key.replace': {
+    ...paths['key.replace'],
+    needs: 'everything',
+    summary: 'Gives this instance a new key, or makes of a copied home an instance of its own; the daemon then begins anew under it',
+    body: json(shapes.keyInput),
+    response: shapes.newKey,
+    status: 200,
+    errors: [...bodyErrors, 'forbidden', 'read-only', 'outcome-unknown'],
+  },
   'evidence.list': {
     ...paths['evidence.list'],
     needs: 'everything',

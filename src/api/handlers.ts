@@ -122,6 +122,7 @@ export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, op
     'tokens.list': async () => ({ tokens: tokens.list() }),
     'tokens.create': async ({ body }) => tokens.create(body),
     'tokens.revoke': async ({ params }) => tokens.revoke(params.name),
+    'key.replace': ({ body }) => port.replaceKey(body),
     'evidence.list': () => port.evidence(),
     'status.read': () => port.status(),
     'health.read': () => port.health(),

@@ -43,6 +43,7 @@ export const paths = {
   'tokens.list': { method: 'GET', path: '/v1/tokens' },
   'tokens.create': { method: 'POST', path: '/v1/tokens' },
   'tokens.revoke': { method: 'DELETE', path: '/v1/tokens/:name' },
+  'key.replace': { method: 'POST', path: '/v1/key' },
   'evidence.list': { method: 'GET', path: '/v1/evidence' },
   'status.read': { method: 'GET', path: '/v1/status' },
   'health.read': { method: 'GET', path: '/v1/health' },

@@ -20,6 +20,7 @@ import type {
   InviteInput,
   Json,
   JsonValue,
+  KeyInput,
   LiveKind,
   LogEntry,
   LogPage,
@@ -27,6 +28,7 @@ import type {
   MemberList,
   MembershipChange,
   NetworkState,
+  NewKey,
   Operation,
   Presence,
   Receipt,
@@ -122,6 +124,8 @@ export interface AgentPort {
   giveRole(id: string, role: Role, reason: string): Promise<MembershipChange>
   renameMember(id: string, name: string): Promise<MembershipChange>
   removeMember(id: string, reason: string): Promise<MembershipChange>
+  /** Replaces the key, and has the daemon begin anew under it. `unavailable` where nobody could hear of it. */
+  replaceKey(input: KeyInput): Promise<NewKey>
   status(): Promise<Status>
   /** Cheap, however much is stored: asked at the begin of every connection. */
   health(): Promise<Health>

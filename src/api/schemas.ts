@@ -404,6 +404,17 @@ export const membershipChange = shape(
 )
 export type MembershipChange = Static<typeof membershipChange>
 
+export const keyInput = shape('KeyInput', {
+  newInstance: Type.Optional(Type.Boolean({ default: false, description: 'this home is a copy, and becomes an instance of its own' })),
+  name: Type.Optional(
+    Type.String({ minLength: 1, maxLength: memberNameLengthMax, description: 'what the new instance is called; as this one unless told' }),
+  ),
+})
+export type KeyInput = Static<typeof keyInput>
+
+export const newKey = shape('NewKey', { instance: author, key: Type.String({ description: 'the public key, hexadecimal' }) })
+export type NewKey = Static<typeof newKey>
+
 export const peer = shape('Peer', {
   instance: author,
   state: oneOf(['connected', 'connecting', 'offline']),

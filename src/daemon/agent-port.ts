@@ -1,7 +1,7 @@
 /** The API's port on the replica: turns JSON-shaped requests into operations, and what the replica answers into JSON-shaped values. */
 import { createMatcher, integerToBigint, bigintToInteger, timeToMilliseconds } from '../api/index.ts'
 import type { AgentPort, Author, Change, Evidence, LogEntry, Operation, Receipt } from '../api/index.ts'
-import { SelfsameError, stampToMilliseconds } from '../core/index.ts'
+import { SelfsameError, signingKeyOf, stampToMilliseconds } from '../core/index.ts'
 import type { InstanceId, Stamp } from '../core/index.ts'
 import type { DocumentKind, Edit, EntryContent, RegisterCell } from '../document/index.ts'
 import type {
@@ -14,6 +14,8 @@ import type {
 } from '../replica/index.ts'
 import { attentionOf } from './attention.ts'
 import { isoOf } from './iso-time.ts'
+import type { Identity } from './home.ts'
+import type { KeyChange } from './key-change.ts'
 import { createMembershipPort } from './membership-port.ts'
 
 export interface AgentPortOptions {
@@ -26,6 +28,8 @@ export interface AgentPortOptions {
   readonly now: () => number
   readonly startedAt: number
   readonly requestShutdown: () => void
+  /** Replaces the key, and begins anew. Gives who this instance then is. */
+  readonly changeKey: (change: KeyChange) => Promise<Identity>
 }
 
 export function createAgentPort(options: AgentPortOptions): AgentPort {
@@ -254,6 +258,11 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     async health() {
       const attention = attentionOf(replica, options.now(), (instance) => authorOf(instance).name)
       return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds: uptimeSeconds(), attention }
+    },
+
+    async replaceKey({ name, newInstance = false }) {
+      const next = await options.changeKey({ name, newInstance })
+      return { instance: { id: next.instance, name: next.name }, key: signingKeyOf(next.deviceSeed).publicKey }
     },
 
     async shutdown() {

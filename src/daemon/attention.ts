@@ -37,6 +37,12 @@ export function attentionOf(replica: Replica, now: number, nameOf: (instance: In
 
 /** Where this instance is no member any more: why, what it means, and what to do. */
 function lostPlace({ identity, members }: Replica, now: number, nameOf: (instance: InstanceId) => string): readonly Attention[] {
+  const present = members.member(identity.instance)
+  if (present !== undefined && !present.keys.includes(identity.key.publicKey)) {
+    const detail =
+      "this instance goes on elsewhere with a new key: this home is a copy of it, gets nothing more, and cannot write. Let it join anew: 'selfsame join TICKET --new-instance'"
+    return [{ kind: 'key-replaced', detail, since: isoOf(now) }]
+  }
   const own = members.former.find(({ instance }) => instance === identity.instance)
   if (own === undefined) return []
   const { admittedBy, label, removal, state } = own

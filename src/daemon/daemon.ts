@@ -15,6 +15,7 @@ import { readConfiguration } from './configuration.ts'
 import type { Environment } from './configuration.ts'
 import { openHome, openTokenShelf, readRootSeed } from './home.ts'
 import type { Identity } from './home.ts'
+import { changeKey, settledIdentity } from './key-change.ts'
 import { openLogs } from './logging.ts'
 
 export interface DaemonOptions {
@@ -29,8 +30,8 @@ export interface DaemonOptions {
 export interface Daemon {
   readonly identity: Identity
   readonly addresses: readonly string[]
-  /** Resolves when the daemon has stopped; rejects with what it could not go on from. */
-  readonly ended: Promise<void>
+  /** Resolves when the daemon has stopped, with whether it is to be opened again; rejects with what it could not go on from. */
+  readonly ended: Promise<'stopped' | 'again'>
   /** Stops in an orderly way. Idempotent. */
   stop(): void
 }
@@ -38,7 +39,7 @@ export interface Daemon {
 /** Opens a home and runs its daemon. Throws `SelfsameError`. */
 export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   const { environment, version } = options
-  const { paths, identity } = openHome(options.home)
+  const { paths, identity: lastIdentity } = openHome(options.home)
   const configuration = readConfiguration(paths.configuration, environment)
   /** What to undo, the last first. */
   const undo: (() => void | Promise<void>)[] = []
@@ -53,18 +54,19 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     }
     if (failures.length > 0) throw failures[0]
   }
-  const ending = Promise.withResolvers<void>()
+  const ending = Promise.withResolvers<'stopped' | 'again'>()
   ending.promise.catch(() => {})
   let stopping = false
-  const stop = (): void => {
+  const end = (how: 'stopped' | 'again'): void => {
     if (stopping) return
     stopping = true
-    unwind().then(ending.resolve, ending.reject)
+    unwind().then(() => ending.resolve(how), ending.reject)
   }
 
   try {
     const lock = lockHome(paths.directory)
     undo.push(() => lock.release())
+    const identity = settledIdentity(paths, lastIdentity)
     const logs = openLogs(options.detached ? { kind: 'file', path: paths.log } : { kind: 'stderr' }, configuration.log)
     undo.push(() => logs.close())
     const logger = logs.logger('daemon')
@@ -130,7 +132,12 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
         processId: options.processId,
         now: () => systemClock.now(),
         startedAt: systemClock.now(),
-        requestShutdown: () => systemClock.after(shutdownDelayMs, stop),
+        changeKey: async (change) => {
+          const next = await changeKey(paths, identity, replica, change)
+          systemClock.after(shutdownDelayMs, () => end('again'))
+          return next
+        },
+        requestShutdown: () => systemClock.after(shutdownDelayMs, () => end('stopped')),
       }),
       tokens: openTokens({ shelf: openTokenShelf(paths), clock: systemClock, random: systemRandom }),
       socketPath: socketPathOf(paths.directory),
@@ -143,7 +150,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     })
     undo.push(() => server.close())
     logReady(logger, identity, replica.addresses())
-    return { identity, addresses: replica.addresses(), ended: ending.promise, stop }
+    return { identity, addresses: replica.addresses(), ended: ending.promise, stop: () => end('stopped') }
   } catch (error) {
     // What fails while stopping says less than why it had to stop.
     await unwind().catch(() => {})

@@ -29,6 +29,8 @@ export interface HomePaths {
   readonly directory: string
   /** The identity and its secret. It is written last: where it is, there is an instance. */
   readonly identity: string
+  /** The identity that is about to take its place. */
+  readonly nextIdentity: string
   /** The agent's root key, where this machine keeps it. */
   readonly rootKey: string
   /** The device key of a join that was begun: a second try with the same ticket is then the same instance. */
@@ -58,6 +60,7 @@ function homePathsOf(directory: string): HomePaths {
   return {
     directory: absolute,
     identity: join(absolute, 'identity.json'),
+    nextIdentity: join(absolute, 'identity.json.next'),
     rootKey: join(absolute, 'root-key.json'),
     joining: join(absolute, joiningFile),
     configuration: join(absolute, 'config.toml'),
@@ -114,15 +117,35 @@ export function createHome(directory: string, configuration: string): HomePaths 
  * the other. Durable when it returns.
  */
 export function writeIdentity(paths: HomePaths, identity: Identity): void {
-  writeSecret(paths.identity, {
-    version: 2,
-    agent: identity.agent,
-    agentName: identity.agentName,
-    instance: identity.instance,
-    name: identity.name,
-    deviceSeed: Buffer.from(identity.deviceSeed).toString('hex'),
-  })
+  writeSecret(paths.identity, identityToJson(identity))
   onDisk(paths.directory, () => rmSync(paths.joining, { force: true }))
+}
+
+/** Keeps the identity that is to take the place of the present one, until it did. Durable when it returns. */
+export function writeNextIdentity(paths: HomePaths, identity: Identity): void {
+  writeSecret(paths.nextIdentity, identityToJson(identity))
+}
+
+/** The identity that was to take the place of the present one; null where none was. Throws as `openHome`. */
+export function readNextIdentity(paths: HomePaths): Identity | null {
+  const value = readSecret(paths.nextIdentity, identityFile, 'an identity')
+  return value === undefined ? null : identityFromJson(value)
+}
+
+export function removeNextIdentity(paths: HomePaths): void {
+  onDisk(paths.directory, () => {
+    rmSync(paths.nextIdentity, { force: true })
+    syncDirectory(paths.directory)
+  })
+}
+
+function identityToJson({ agent, agentName, deviceSeed, instance, name }: Identity): object {
+  return { version: 2, agent, agentName, instance, name, deviceSeed: Buffer.from(deviceSeed).toString('hex') }
+}
+
+function identityFromJson(value: { agent: string; agentName: string; instance: string; name: string; deviceSeed: string }): Identity {
+  const { agent, agentName, deviceSeed, instance, name } = value
+  return { agent: agent as AgentId, agentName, instance: instance as InstanceId, name, deviceSeed: idToBytes(deviceSeed) }
 }
 
 /** Keeps a copy of the identity beside it, before another takes its place. Gives the name of the copy. */
@@ -159,13 +182,7 @@ export function openHome(directory: string): { readonly paths: HomePaths; readon
   const value = readSecret(paths.identity, identityFile, 'an identity')
   if (value === undefined) throw homeMissing(paths.directory)
   onDisk(paths.directory, () => mkdirSync(paths.run, { recursive: true, mode: 0o700 }))
-  const identity: Identity = {
-    agent: value.agent as AgentId,
-    agentName: value.agentName,
-    instance: value.instance as InstanceId,
-    name: value.name,
-    deviceSeed: idToBytes(value.deviceSeed),
-  }
+  const identity = identityFromJson(value)
   if (value.version === 1) {
     // Version 1 kept the root key in the same file.
     if (typeof value.rootSeed === 'string') writeRootSeed(paths, idToBytes(value.rootSeed))

@@ -98,10 +98,20 @@ async function keys(command: string, directory: string, file: string | undefined
 
 async function run(home: string, detached: boolean): Promise<void> {
   const { openDaemon } = await import('./daemon.ts')
-  const daemon = await openDaemon({ home, environment: process.env, detached, version, processId: process.pid })
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => daemon.stop())
+  const open = (): ReturnType<typeof openDaemon> =>
+    openDaemon({ home, environment: process.env, detached, version, processId: process.pid })
+  let daemon = await open()
+  let stopped = false
+  const stop = (): void => {
+    stopped = true
+    daemon.stop()
+  }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
   done(home, daemon.identity, { processId: process.pid, addresses: daemon.addresses })
-  await daemon.ended
+  while ((await daemon.ended) === 'again' && !stopped) {
+    daemon = await open()
+    if (stopped) daemon.stop()
+  }
   process.exit(0)
 }
 

@@ -362,19 +362,21 @@ export class Engine {
   }
 
   #mayWrite(): boolean {
-    const role = this.#members.member(this.#options.identity.instance)?.role
-    return role === 'writer' || role === 'admin'
+    const { instance, key } = this.#options.identity
+    const member = this.#members.member(instance)
+    return member !== undefined && member.role !== 'reader' && member.keys.includes(key.publicKey)
   }
 
   #writeRefusal(): SelfsameError {
     const { instance } = this.#options.identity
     const state = this.#members.former.find((former) => former.instance === instance)?.state
-    return new SelfsameError(
-      'forbidden',
-      state === undefined
-        ? 'this instance is a reader: an admin of the agent can make it a writer'
-        : `this instance was ${state} from the agent: an admin can give it a role again`,
-    )
+    const why =
+      state !== undefined
+        ? `this instance was ${state} from the agent: an admin can give it a role again`
+        : this.#members.member(instance)?.role === 'reader'
+          ? 'this instance is a reader: an admin of the agent can make it a writer'
+          : "this instance goes on elsewhere with a new key: what this home has is a copy; let it join anew ('selfsame join TICKET --new-instance')"
+    return new SelfsameError('forbidden', why)
   }
 
   #addRecords(offered: readonly MembershipRecord[]): readonly MembershipRecord[] {

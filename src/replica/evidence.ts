@@ -149,7 +149,7 @@ export class EvidenceBook {
 }
 
 function copyReason(address: string): string {
-  return `a daemon with the key of this instance answers at ${address}: its home was copied. Stop one of them, and let the other machine join with a ticket of its own`
+  return `a daemon with the key of this instance answers at ${address}: its home was copied. Stop one of them, or make the copy an instance of its own (selfsame key rotate --new-instance, on the copy)`
 }
 
 function reasonOf({ removal, state }: FormerMember): string {

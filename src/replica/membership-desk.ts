@@ -5,6 +5,7 @@
 import { SelfsameError, assert } from '../core/index.ts'
 import type { Clock, InstanceId, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import {
+  cloneIdOf,
   createInvite,
   cutPlacesMax,
   decodeInvites,
@@ -25,6 +26,7 @@ import {
 import type { CutPlace, FormerMember, Invite, JoinRefusal, Member, MemberTable, MembershipRecord, Role } from '../membership/index.ts'
 import type { Engine } from './engine.ts'
 import type { FeedState } from './ledger.ts'
+import { lastRunName } from './writer.ts'
 import type { Identity } from './writer.ts'
 
 /** The name of the meta row that holds the invites of this instance. */
@@ -166,7 +168,7 @@ export class MembershipDesk {
     })
   }
 
-  /** Replaces the key of this instance by `key`; what it wrote stays its own. From here on it can do nothing more with the old one. */
+  /** Replaces the key of this instance by `key`; what it wrote stays its own. From here on nothing can be done with the old one. */
   rotateKey(key: SigningKey): Promise<void> {
     return this.#inTurn(async () => {
       const { identity } = this.#options
@@ -177,15 +179,22 @@ export class MembershipDesk {
     })
   }
 
-  /** Makes this home, a copy, an instance of its own with the key `key`, under the role that it has. Gives the new instance. */
-  clone(key: SigningKey, instance: InstanceId, name: string): Promise<void> {
+  /** Makes of this home, a copy, the instance `cloneIdOf(this one, key)`, under the role that it has. Its invites stay with the original. */
+  clone(key: SigningKey, name: string): Promise<void> {
     return this.#inTurn(async () => {
       const { identity } = this.#options
       const { role } = this.#demandMembership()
-      const claim = signClaim(identity.agent, key, null, instance)
+      const claim = signClaim(identity.agent, key, null, cloneIdOf(identity.instance, key.publicKey))
       const number = this.#table.nextNumber(identity.instance)
       const content = { ...this.#statement(identity.instance), author: identity.instance, claim, name, role, number }
-      await this.#put(signClone(content, identity.key))
+      // The run under way is the original's, too.
+      await this.#put(
+        signClone(content, identity.key),
+        new Map([
+          [invitesName, null],
+          [lastRunName, null],
+        ]),
+      )
     })
   }
 
@@ -237,9 +246,9 @@ export class MembershipDesk {
     return { agent: identity.agent, author, parents: this.#table.citedBy(author), time: Math.floor(clock.now()) }
   }
 
-  async #put(record: MembershipRecord): Promise<void> {
+  async #put(record: MembershipRecord, meta: ReadonlyMap<string, null> = new Map()): Promise<void> {
     const { engine, logger } = this.#options
-    await engine.put({ records: [record] })
+    await engine.put({ records: [record], meta })
     assert(this.#table.standingOf(record.hash) === 'valid', 'a record of ours is not lawful')
     logger.info({ kind: record.kind, record: record.hash }, 'the membership was changed')
   }

@@ -2,6 +2,7 @@
  * The replica: one instance's whole engine behind one face. Wires the commit loop, the conversation with peers, the
  * dialer, presence and reading together; a daemon gives it a store and a transport, a simulator gives it others.
  */
+import { SelfsameError } from '../core/index.ts'
 import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import type { JsonObject } from '../document/index.ts'
 import type { MemberTable } from '../membership/index.ts'
@@ -19,6 +20,8 @@ import type { Identity } from './writer.ts'
 
 /** Milliseconds of quiet after which housekeeping (snapshots) is done. */
 const idleMs = 1_000
+/** Milliseconds in which connected peers take in a record that they were sent. */
+const toldMs = 500
 /** The name of the meta row that is there while a person wants to be offline. */
 const pausedName = 'network-paused'
 
@@ -258,6 +261,24 @@ export class Replica {
     if (place === null) return { ...outcome, asked: replicas, held: 1 }
     if (replicas > 1) await this.#held(place.feed, place.sequence, replicas, timeoutMs)
     return { ...outcome, asked: replicas, held: 1 + this.#sync.holders(place.feed, place.sequence) }
+  }
+
+  /**
+   * Replaces the key of this instance, or makes of this home, a copy, an instance of its own: then `cloneName` is what it is called.
+   * Resolves once that is durable here and the others that are connected were told; this replica is then to be closed and opened with
+   * the new identity. Throws `unavailable` where there are others and none is connected: they know only the old key, and must hear it from that.
+   */
+  async replaceKey(key: SigningKey, cloneName: string | null): Promise<void> {
+    const { clock } = this.#options
+    const others = this.peers()
+    if (others.length > 0 && !others.some(({ state }) => state === 'connected')) {
+      throw new SelfsameError(
+        'unavailable',
+        'no other instance is connected: one has to hear of the new key from the old one. Connect, then try again',
+      )
+    }
+    await (cloneName === null ? this.membership.rotateKey(key) : this.membership.clone(key, cloneName))
+    await new Promise<void>((resolve) => void clock.after(toldMs, resolve))
   }
 
   /** Calls `listener` after each commit that changed a document. */

@@ -73,7 +73,7 @@ export class TwinWatch {
 function evidenceOf(instance: InstanceId, name: string | null, proofs: readonly BootProof[]): Parameters<TwinWatchOptions['report']>[0] {
   const who = name === null ? 'this instance' : `instance ${name}`
   const where = name === null ? '' : ' on that machine'
-  const detail = `two daemons run with the key of ${who} at once: its home was copied. Nothing is lost, but stop one of them (selfsame down)${where} and let the other machine join with a ticket of its own (selfsame invite, selfsame join)`
+  const detail = `two daemons run with the key of ${who} at once: its home was copied. Nothing is lost, but stop one of them (selfsame down)${where}, or make the copy an instance of its own (selfsame key rotate --new-instance, on the copy)`
   const proof = encode(proofs.map((item): Encodable => [item.nonce, item.boot, item.signature]))
   return { id: `second-copy:${instance}`, kind: 'second-copy', detail, proof }
 }

@@ -66,7 +66,7 @@ const requestBytesMax = bodyBytesMax - (256 << 10)
 const sharedDocumentsMax = 64
 const dayMilliseconds = 86_400_000
 /** The name of the meta row that holds the feed of the last run. */
-const lastRunName = 'run'
+export const lastRunName = 'run'
 
 interface Run {
   readonly feed: FeedId

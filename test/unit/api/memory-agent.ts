@@ -254,6 +254,7 @@ export function createMemoryAgent(): MemoryAgent {
       name,
       parts: kind === 'text' ? [{ text: texts.get(name)?.text ?? '', time: proof.written, author, envelope: { feed, sequence: 1 } }] : [],
     }),
+    replaceKey: async () => ({ instance: author, key: '12'.repeat(32) }),
     evidence: async () => ({
       evidence: [{ kind: 'refused-peer', reason: 'no member has its key', time: proof.written, key: '34'.repeat(32) }],
       omitted: 0,
