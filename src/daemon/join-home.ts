@@ -14,7 +14,16 @@ import { createLibp2pTransport } from '../network/index.ts'
 import { addressBookToMeta } from '../replica/index.ts'
 import { lockHome, openSqliteStore, readStoredRecords } from '../storage/index.ts'
 import type { HomeLock, Store, StoreReads, WriteBatch } from '../storage/index.ts'
-import { holdsInstance, keepDatabase, keepIdentity, openHome, readJoiningSeed, writeIdentity, writeJoiningSeed } from './home.ts'
+import {
+  holdsInstance,
+  keepDatabase,
+  keepIdentity,
+  openHome,
+  readJoiningSeed,
+  removeNextIdentity,
+  writeIdentity,
+  writeJoiningSeed,
+} from './home.ts'
 import type { HomePaths, Identity } from './home.ts'
 import { checkedName, withNewHome } from './new-home.ts'
 import type { NewHomeOptions } from './new-home.ts'
@@ -141,6 +150,8 @@ async function joinFromInstance(options: JoinOptions, ticket: Ticket): Promise<J
       meta: new Map([...addressBookOf(ticket), ...endedMeta]),
     })
     kept.push(keepIdentity(paths, identity))
+    // Else a change of the former instance's key that was interrupted would be finished over the new identity.
+    removeNextIdentity(paths)
     const joined = identityOf(ticket, member, deviceKey)
     writeIdentity(paths, joined)
     return { identity: joined, role: member.role, kept }
