@@ -23,9 +23,13 @@ export function contractToOpenapi(version: string): object {
       description: "An agent's memory, as the daemon on this machine holds it.",
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: [{ url: 'http://localhost', description: "over the Unix socket in the agent's home" }],
+    servers: [
+      { url: 'http://localhost', description: "over the Unix socket in the agent's home, or the TCP address of its configuration" },
+    ],
+    // The owner's way over the socket needs none.
+    security: [{}, { token: [] }],
     paths,
-    components: { schemas: components },
+    components: { schemas: components, securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
   }
 }
 
@@ -33,16 +37,18 @@ function routeToOperation(id: string, route: Route): Node {
   const answers = { ...(route.response === undefined ? {} : { [mediaTypes.json]: route.response }), ...route.alternatives }
   const success = Object.keys(answers).length === 0 ? { description: 'Done' } : { description: 'Done', content: contentOf(answers) }
   return {
-    operationId: id,
-    summary: route.summary,
-    tags: [id.split('.')[0]],
-    parameters: [
+    'operationId': id,
+    'summary': route.summary,
+    'tags': [id.split('.')[0]],
+    // What a token has to allow: OpenAPI has no word of its own for it.
+    'x-needs': route.needs,
+    'parameters': [
       ...parametersOf(route.params, 'path'),
       ...parametersOf(route.query, 'query'),
       ...(route.writes === true ? [{ name: 'Idempotency-Key', in: 'header', required: false, schema: operationId }] : []),
     ],
     ...(route.body === undefined ? {} : { requestBody: { required: true, content: contentOf(route.body) } }),
-    responses: {
+    'responses': {
       [route.status]: success,
       ...(route.writes === true ? { 202: { ...success, description: 'Durable here; fewer instances than asked hold it so far' } } : {}),
       ...problemsOf([...route.errors, ...errorsEverywhere]),

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { checkSocketDirectory, homePathOf, socketPathOf } from '../../../src/api/home-path.ts'
+import { checkSocketDirectory, homePathOf, socketPathOf, tokenOf } from '../../../src/api/home-path.ts'
 
 let root: string
 
@@ -60,5 +60,14 @@ describe('the directory of a socket', () => {
     expect(() => checkSocketDirectory(join(root, 'file', 'api.sock'))).toThrow(expect.objectContaining({ code: 'home-unsafe' }))
     symlinkSync(directory, join(root, 'link'))
     expect(() => checkSocketDirectory(join(root, 'link', 'api.sock'))).toThrow(expect.objectContaining({ code: 'home-unsafe' }))
+  })
+})
+
+describe('the token of a client', () => {
+  test('is the one given, else that of the environment, and none where it is empty', () => {
+    vi.stubEnv('SELFSAME_TOKEN', 'from-environment')
+    expect([tokenOf('given'), tokenOf(), tokenOf('')]).toEqual(['given', 'from-environment', undefined])
+    vi.stubEnv('SELFSAME_TOKEN', '')
+    expect(tokenOf()).toBeUndefined()
   })
 })

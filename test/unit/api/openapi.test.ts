@@ -5,11 +5,12 @@ import { contractToOpenapi } from '../../../src/api/openapi.ts'
 import { errorTable } from '../../../src/core/index.ts'
 
 interface Operation {
-  readonly operationId: string
-  readonly summary: string
-  readonly parameters: readonly { readonly name: string; readonly in: string; readonly required: boolean; readonly schema: object }[]
-  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: object }>> }
-  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>
+  readonly 'operationId': string
+  readonly 'summary': string
+  readonly 'x-needs': string
+  readonly 'parameters': readonly { readonly name: string; readonly in: string; readonly required: boolean; readonly schema: object }[]
+  readonly 'requestBody'?: { readonly content: Readonly<Record<string, { readonly schema: object }>> }
+  readonly 'responses': Readonly<Record<string, { readonly description: string; readonly content?: object }>>
 }
 
 interface Document {
@@ -44,6 +45,7 @@ describe('the OpenAPI document', () => {
     const operation = operationOf(route)
     expect(operation.operationId).toBe(id)
     expect(operation.summary).toBe(route.summary)
+    expect(operation['x-needs']).toBe(route.needs)
     const places = operation.parameters.map((parameter) => `${parameter.in}:${parameter.name}`)
     const expected = [
       ...Object.keys(route.params?.properties ?? {}).map((name) => `path:${name}`),

@@ -81,7 +81,21 @@ describe('over the socket', () => {
     expect(agent.entriesOf('memory').map((entry) => entry.text)).toEqual(['a', 'b'])
   })
 
+  test('a token is printed alone and once, listed without its secret, and revoked', async () => {
+    const made = await call(['token', 'create', 'scout', '--allow', 'log/memory:append', '--allow', 'text/*:read', '--expires', '2d'])
+    expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^selfsame-token-[\w-]{43}\n$/) as string })
+    const { out } = await call(['token', 'list'])
+    expect(out).toMatch(/^scout +log\/memory:append text\/\*:read +since .+ until .+\n$/)
+    expect(JSON.parse((await call(['token', 'list', '--json'])).out)).toMatchObject([
+      { name: 'scout', allow: ['log/memory:append', 'text/*:read'] },
+    ])
+    expect(await call(['token', 'revoke', 'scout'])).toMatchObject({ code: 0, out: 'scout is revoked\n' })
+    expect(await call(['token', 'revoke', 'scout'])).toMatchObject({ code: 66, out: '' })
+    expect((await call(['token', 'list'])).out).toBe('no tokens\n')
+  })
+
   test.each<[string[], number, string]>([
+    [['token', 'create', 'x', '--allow', 'memory:read'], 64, 'kind/glob:rights'],
     [['log', 'append', '../etc', 'x'], 64, 'segment'],
     [['log', 'append', 'memory', 'x', '--tag', ''], 64, 'tags'],
     [['text', 'put', 'SOUL.md', '--base', 'no-such-version'], 65, 'version'],
