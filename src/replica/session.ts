@@ -1,5 +1,5 @@
 /** What is known of one link: who is at the other end, what it told, and what is under way on it. */
-import type { FeedId } from '../core/index.ts'
+import type { FeedId, PublicKey } from '../core/index.ts'
 import type { FrontierEntry } from '../feed/index.ts'
 import type { Member } from '../membership/index.ts'
 import type { Link } from '../network/index.ts'
@@ -88,4 +88,14 @@ export function createSession(link: Link, member: Member, now: number): Session 
     roundTripMilliseconds: null,
     clockAheadMilliseconds: null,
   }
+}
+
+/**
+ * Of two links between the same two processes the one that this side closes; null: the other side does. Both ends have to keep the same
+ * one: that which the instance with the lesser key dialed; of two dialed by one, its dialer chooses.
+ */
+export function surplusOf(session: Session, other: Session, ownKey: PublicKey): Session | null {
+  const { direction, key } = session.link
+  if (direction === other.link.direction) return direction === 'inbound' ? null : session
+  return (direction === 'outbound') === ownKey < key ? other : session
 }

@@ -26,7 +26,7 @@ import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './mes
 import { Parole } from './parole.ts'
 import { Answers } from './serving.ts'
 import { provenEnvelopes } from './proof.ts'
-import { createSession } from './session.ts'
+import { createSession, surplusOf } from './session.ts'
 import type { Session, Told } from './session.ts'
 import { Telling } from './telling.ts'
 import { TwinWatch } from './twins.ts'
@@ -90,6 +90,8 @@ export class Sync {
   readonly #telling: Telling
   readonly #parole: Parole
   readonly #forgeryNotes: Allowance
+  /** Whether feeds waited for others at the last ping. */
+  #waited = false
   #requests = 0
   #cancelPlan: (() => void) | null = null
   #cancelPing: (() => void) | null = null
@@ -520,7 +522,7 @@ export class Sync {
   }
 
   #pingAll(): void {
-    const { clock, engine, random, transport } = this.#options
+    const { clock, engine, logger, random, transport } = this.#options
     const now = clock.monotonic()
     for (const session of Array.from(this.#sessions.values())) {
       if (now - session.heardAt > silenceMsMax) {
@@ -535,6 +537,10 @@ export class Sync {
       session.ping = { nonce: Math.floor(random.unit() * 2 ** 32), at: now }
       this.#send(session, { type: 'ping', nonce: session.ping.nonce, now: this.#now(), frontier: this.#telling.digest() })
     }
+    // What is on its way at one ping has come by the next.
+    if (this.#waited && engine.waitingFeeds > 0)
+      logger.warn({ feeds: engine.waitingFeeds }, 'feeds wait for what they are based on: nobody has sent it')
+    this.#waited = engine.waitingFeeds > 0
     this.#plan()
     engine.idle()
     this.#cancelPing = clock.after(this.#pingDelay(), () => this.#pingAll())
@@ -560,15 +566,8 @@ export class Sync {
         this.#twins.probe(session, other)
         continue
       }
-      // Both ends must keep the same one: that which the instance with the lesser key dialed; of two dialed by one, its dialer chooses.
-      if (other.link.direction === session.link.direction) {
-        if (session.link.direction === 'inbound') continue
-        transport.close(session.link.id, 'one link is enough')
-        return false
-      }
-      const kept = identity.key.publicKey < session.link.key ? 'outbound' : 'inbound'
-      const surplus = session.link.direction === kept ? other : session
-      transport.close(surplus.link.id, 'one link is enough')
+      const surplus = surplusOf(session, other, identity.key.publicKey)
+      if (surplus !== null) transport.close(surplus.link.id, 'one link is enough')
       if (surplus === session) return false
     }
     return true
