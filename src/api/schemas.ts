@@ -398,9 +398,9 @@ export const membershipChange = shape(
   'MembershipChange',
   {
     told: list(author, { description: 'connected here now: they have been sent it, and it takes effect there at once' }),
-    untold: list(author, { description: 'the other members: they hear of it as soon as they connect to any that knows' }),
+    untold: list(author, { description: 'the others: they hear of it as soon as they connect to any that knows' }),
   },
-  { description: 'a change of the membership, durable here' },
+  { description: 'a change of the membership, durable here; it concerns the members and whoever is removed' },
 )
 export type MembershipChange = Static<typeof membershipChange>
 

@@ -71,17 +71,16 @@ export function createMembershipPort({ replica, authorOf, program, now }: Member
     return { members: presentToJson(), former: replica.members.former.map(formerToJson) }
   }
 
-  /** Makes a change, and tells to whom it went at once. */
-  async function change(act: () => Promise<void>): ReturnType<AgentPort['giveRole']> {
+  /** Makes a change of the instance `id`, and tells to whom it went at once. */
+  async function change(id: string, act: () => Promise<void>): ReturnType<AgentPort['giveRole']> {
     // Before: whoever leaves is hung up on by the others.
     const hearing = connected()
     await act()
-    const others = replica.members.members.filter(({ instance }) => instance !== identity.instance)
-    const authorsOf = (instances: readonly PresentInstance[]): readonly Author[] => instances.map(({ instance }) => authorOf(instance))
-    return {
-      told: authorsOf(others.filter(({ instance }) => hearing.has(instance))),
-      untold: authorsOf(others.filter(({ instance }) => !hearing.has(instance))),
-    }
+    const removed = replica.members.former.filter(({ instance }) => instance === id)
+    const concerned = [...replica.members.members, ...removed].filter(({ instance }) => instance !== identity.instance)
+    const authorsWhere = (isMeant: (instance: InstanceId) => boolean): readonly Author[] =>
+      concerned.flatMap(({ instance }) => (isMeant(instance) ? [authorOf(instance)] : []))
+    return { told: authorsWhere((instance) => hearing.has(instance)), untold: authorsWhere((instance) => !hearing.has(instance)) }
   }
 
   return {
@@ -92,9 +91,9 @@ export function createMembershipPort({ replica, authorOf, program, now }: Member
       return memberMeant(name, [...present, ...former])
     },
 
-    giveRole: (id, role, reason) => change(() => membership.giveRole(id as InstanceId, role, reason)),
-    renameMember: (id, name) => change(() => membership.rename(id as InstanceId, name)),
-    removeMember: (id, reason) => change(() => membership.giveRole(id as InstanceId, null, reason)),
+    giveRole: (id, role, reason) => change(id, () => membership.giveRole(id as InstanceId, role, reason)),
+    renameMember: (id, name) => change(id, () => membership.rename(id as InstanceId, name)),
+    removeMember: (id, reason) => change(id, () => membership.giveRole(id as InstanceId, null, reason)),
 
     async invite({ role, expiresSeconds, uses, name }) {
       const request = { role, durationMilliseconds: expiresSeconds * 1_000, uses, name: name ?? null }
