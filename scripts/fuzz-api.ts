@@ -1,5 +1,5 @@
 /**
- * Sends malformed requests to the API of a real daemon: `npm run fuzz:api -- --requests N --seed S [--from I] [--tcp]`. The
+ * Sends malformed requests to the API of a real daemon: `npm run fuzz:api -- --requests N --seed S [--from I] [--tcp] [--minutes M]`. The
  * daemon is made for the purpose, in a temporary home. Prints the answers by status, and fails on one that breaks the contract, on a fault in
  * the daemon's log, and where the daemon is not well afterwards.
  */
@@ -17,11 +17,13 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     from: { type: 'string', default: '0' },
     tcp: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '600' },
   },
 })
 const [requests, seed, from] = [values.requests, values.seed, values.from].map(Number) as [number, number, number]
-if (![requests, seed, from].every(Number.isSafeInteger) || requests < 1 || from < 0) {
-  process.stderr.write('usage: npm run fuzz:api -- --requests N --seed S [--from I] [--tcp]\n')
+const minutes = Number(values.minutes)
+if (![requests, seed, from].every(Number.isSafeInteger) || requests < 1 || from < 0 || !(minutes > 0)) {
+  process.stderr.write('usage: npm run fuzz:api -- --requests N --seed S [--from I] [--tcp] [--minutes M]\n')
   process.exit(64)
 }
 
@@ -36,7 +38,8 @@ try {
   const place: Place = values.tcp ? { host: '127.0.0.1', port } : { path: socketPathOf(instance.home) }
 
   const began = performance.now()
-  const { cases, answersByStatus, faults } = await fuzzApi({ place, seed, from, cases: requests, ...(values.tcp ? { token } : {}) })
+  const isOver = (): boolean => performance.now() - began > minutes * 60_000
+  const { cases, answersByStatus, faults } = await fuzzApi({ place, seed, from, cases: requests, isOver, ...(values.tcp ? { token } : {}) })
   const seconds = (performance.now() - began) / 1_000
 
   const log = readFileSync(join(instance.home, 'run', 'daemon.log'), 'utf8').split('\n')

@@ -18,6 +18,8 @@ export interface FuzzOptions {
   readonly cases: number
   /** Sent with almost all requests. */
   readonly token?: string
+  /** Asked before each case: whether it is enough. */
+  readonly isOver?: () => boolean
 }
 
 export interface FuzzReport {
@@ -29,7 +31,7 @@ export interface FuzzReport {
 }
 
 /** Connections at a time. */
-const workers = 48
+const workers = 128
 /** Silence after which no further answer is expected. */
 const quietMilliseconds = 25
 /** How long one conversation may go on, so that a watch ends. */
@@ -41,13 +43,13 @@ const casesPerCheck = 1_000
 /** Faults after which it is enough. */
 const faultsMax = 20
 
-export async function fuzzApi({ place, seed, from = 0, cases, token }: FuzzOptions): Promise<FuzzReport> {
+export async function fuzzApi({ place, seed, from = 0, cases, token, isOver = () => false }: FuzzOptions): Promise<FuzzReport> {
   const answersByStatus = new Map<string, number>()
   const faults: string[] = []
   let next = from
 
   async function work(): Promise<void> {
-    while (next < from + cases && faults.length < faultsMax) {
+    while (next < from + cases && faults.length < faultsMax && !isOver()) {
       const index = next++
       const outcome = await converse(place, createConversation(createDice(`${seed}:${index}`), token))
       const answers = readAnswers(outcome.bytes, outcome.bodiless)
