@@ -71,3 +71,8 @@ describe('a route that needs a right', () => {
     if (!named.includes('kind')) expect(kinds).toContain(path.split('/')[2])
   })
 })
+
+test('what any token may ask is what the gate narrows, and what holds nothing of anybody', () => {
+  const open = Object.entries(routes).filter(([, { needs }]) => needs === 'nothing')
+  expect(open.map(([id]) => id)).toEqual(['documents.list', 'digests.list', 'changes.read', 'changes.watch', 'health.read', 'openapi.read'])
+})
