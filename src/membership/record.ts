@@ -246,7 +246,8 @@ export function decodeRecord(bytes: Uint8Array): Result<MembershipRecord> {
   const fields = asTuple(inner.value, 8)
   if (fields === undefined) return refuse('a record has 8 fields')
   const [format, type, agent, author, key, parentList, time, payload] = fields
-  if (format !== recordFormat) return refuse(`record format ${String(format)} is not known`)
+  if (!isUint(format)) return refuse('bad record format')
+  if (format !== recordFormat) return refuse(`record format ${format} is not known`)
   if (!isUint(type)) return refuse('bad record type')
   const isGenesis = type === recordTypes.genesis
   if (isGenesis ? agent !== null : !isBytes(agent, idBytes.agent)) return refuse('bad agent id')

@@ -1,12 +1,19 @@
 /**
- * Acceptance: what of the stored feeds counts. All that members write does; of the feeds of an instance that may not write any
+ * Acceptance: what is stored of feeds, and what of it counts. All that members write does; of the feeds of an instance that may not write any
  * more, only what lies within the cuts, and what an accepted envelope of somebody else rests on. `docs/MEMBERSHIP.md` has the
  * rules. The cuts are the member table's; what rests on what is found as envelopes are applied, and kept in memory only.
  */
-import type { FeedId } from '../core/index.ts'
-import type { FrontierEntry } from '../feed/index.ts'
+import type { FeedId, InstanceId } from '../core/index.ts'
+import { envelopeSize } from '../feed/index.ts'
+import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import type { MemberTable } from '../membership/index.ts'
 import type { FeedState, Ledger } from './ledger.ts'
+
+/**
+ * Bytes of envelopes of one lineage that are stored and wait for something that is not here. Honest senders send in their own order of
+ * applying, so hardly anything of theirs ever waits; this is what a hostile member can make others keep for nothing.
+ */
+const waitingBytesMax = 64 << 20
 
 export class Acceptance {
   readonly #ledger: Ledger
@@ -48,6 +55,20 @@ export class Acceptance {
     const counts = Math.min(have, Math.max(applied, this.cut(state)))
     if (counts === 0) return null
     return { feed, have: counts, head: counts === have ? head : this.#ledger.envelope(feed, counts).hash, applied }
+  }
+
+  /** The lineage of which so much waits that this envelope may not wait, too. Null where it may, or need not: what can be applied at once is always taken. */
+  overQuota(envelope: Envelope): InstanceId | null {
+    const { deps, feed, opening, previous } = envelope.header
+    const state = this.#ledger.feed(feed)
+    const rests = opening !== null && previous !== null ? [previous, ...deps] : deps
+    if (state?.applied === state?.have && rests.every((hash) => this.#ledger.find(hash)?.applied === true)) return null
+    const author = state?.instance ?? opening?.instance
+    if (author === undefined) return null
+    const lineage = this.#members.lineageOf(author)
+    let bytes = envelopeSize(envelope)
+    for (const [instance, waiting] of this.#ledger.waitingBytes) if (this.#members.lineageOf(instance) === lineage) bytes += waiting
+    return bytes > waitingBytesMax ? lineage : null
   }
 
   /** Whether something that was applied here lies beyond its cut and outside `past`, so that only this instance vouches for it. */

@@ -401,6 +401,7 @@ export class Engine {
         this.#ready.add(feed)
         if (this.#waiting.has(hash)) acceptance.reach(feed, sequence)
       },
+      overQuota: (envelope) => acceptance.overQuota(envelope),
       // Another process holds a copy of this home, and the run: this one goes on in a run of its own.
       ownRunTaken: () => writer.endRun(),
     }
@@ -428,6 +429,7 @@ export class Engine {
           break
         }
         this.materialiser.apply(envelope)
+        this.#intake.applied(this.#members.lineageOf(this.ledger.feed(feed)?.instance as InstanceId))
         budget -= 1
         bytes -= envelopeSize(envelope)
         this.#wake(envelope.hash)

@@ -27,6 +27,8 @@ export interface IntakeTarget {
   readonly members: MemberTable
   /** The feed of this instance's own run under way. */
   readonly ownFeed: FeedId | null
+  /** The lineage whose quota of waiting envelopes this one would overrun; null where there is room, or where it need not wait. */
+  overQuota(envelope: Envelope): InstanceId | null
   /** The envelope is part of the ledger now. */
   stored(envelope: Envelope): void
   /** Somebody else writes this instance's own run, or forked it. */
@@ -47,6 +49,8 @@ export class Intake {
   readonly #refused = new Map<FeedId, string>()
   /** Feeds refused because what their opening goes on from is not here, by its hash. */
   readonly #orphans = new Map<EnvelopeHash, Set<FeedId>>()
+  /** Feeds refused because too much of their author's lineage waits already, by that lineage. */
+  readonly #overQuota = new Map<InstanceId, Set<FeedId>>()
   readonly #clocksAhead = new Map<InstanceId, number>()
 
   constructor(options: IntakeOptions) {
@@ -115,6 +119,13 @@ export class Intake {
   forgetRefusals(): void {
     this.#refused.clear()
     this.#orphans.clear()
+    this.#overQuota.clear()
+  }
+
+  /** Something of the lineage was applied: there is room again for what waits. */
+  applied(lineage: InstanceId): void {
+    for (const feed of this.#overQuota.get(lineage) ?? []) this.#refused.delete(feed)
+    this.#overQuota.delete(lineage)
   }
 
   /** A commit failed: what was taken may not be here after all. */
@@ -133,6 +144,11 @@ export class Intake {
     if (this.#refused.has(feed)) return
     if (opening !== null && !target.members.isKeyOf(opening.instance, opening.key)) {
       this.#refused.set(feed, 'its author is not known here as an instance of the agent')
+      return
+    }
+    const lineage = target.overQuota(envelope)
+    if (lineage !== null) {
+      this.#refuseMore(feed, lineage)
       return
     }
     const admission = target.ledger.admit(envelope)
@@ -176,6 +192,13 @@ export class Intake {
     this.#refused.set(feed, 'the run that it goes on from is not here')
     const feeds = this.#orphans.get(parent)
     if (feeds === undefined) this.#orphans.set(parent, new Set([feed]))
+    else feeds.add(feed)
+  }
+
+  #refuseMore(feed: FeedId, lineage: InstanceId): void {
+    this.#refused.set(feed, 'too much of its author waits for what is not here')
+    const feeds = this.#overQuota.get(lineage)
+    if (feeds === undefined) this.#overQuota.set(lineage, new Set([feed]))
     else feeds.add(feed)
   }
 

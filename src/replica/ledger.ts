@@ -5,7 +5,7 @@
  */
 import { assert } from '../core/index.ts'
 import type { EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
-import { clientIdOf, decodeHeader } from '../feed/index.ts'
+import { clientIdOf, decodeHeader, envelopeSize } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
 import type { FeedRow, PastRow, Store, StoredEnvelope, WriteBatch } from '../storage/index.ts'
 
@@ -35,6 +35,8 @@ export type BatchRows = { derivedCleared: boolean } & {
 /** Why an envelope was not stored. `gap`: what comes before it in its chain is not here yet. */
 export type Admission = 'stored' | 'known' | 'gap' | 'fork' | 'stale-stamp'
 
+/** Bytes of waiting envelopes that are read at a time. */
+const waitingPageBytes = 4 << 20
 /** Declared pasts kept at the applied heads of feeds lately active; more only saves reads. */
 const pastsCachedMax = 256
 
@@ -50,12 +52,21 @@ export class Ledger {
   readonly #pendingApplied = new Set<EnvelopeHash>()
   readonly #pendingPast = new Map<FeedId, PastRow[]>()
   readonly #changedFeeds = new Set<FeedId>()
+  /** Bytes of envelopes that are stored and not applied, by author. */
+  readonly #waitingBytes = new Map<InstanceId, number>()
   /** Declared past of the envelope at `sequence` of a feed, by feed. */
   readonly #pasts = new Map<FeedId, { readonly sequence: number; readonly past: Map<FeedId, number> }>()
 
   constructor(store: Store) {
     this.#store = store
-    for (const row of store.feeds()) this.#addFeed({ ...row, appliedPosition: null })
+    for (const row of store.feeds()) {
+      this.#addFeed({ ...row, appliedPosition: null })
+      for (let from = row.applied + 1; from <= row.have;) {
+        const page = store.envelopes(row.feed, from, row.have, waitingPageBytes)
+        for (const stored of page) this.#addWaiting(row.instance, envelopeSize(storedToEnvelope(stored)))
+        from += page.length
+      }
+    }
     this.#lastPosition = store.lastPosition()
   }
 
@@ -70,6 +81,11 @@ export class Ledger {
   /** The feed that writes under a Yjs client id. */
   feedOfClient(client: number): FeedId | undefined {
     return this.#feedsByClient.get(client)
+  }
+
+  /** Bytes of envelopes that are stored and not applied, by author. */
+  get waitingBytes(): ReadonlyMap<InstanceId, number> {
+    return this.#waitingBytes
   }
 
   get lastPosition(): number {
@@ -116,6 +132,7 @@ export class Ledger {
       signature: envelope.signature,
       bodies: envelope.bodies,
     })
+    this.#addWaiting((this.#feeds.get(header.feed) as FeedState).instance, envelopeSize(envelope))
     this.#pendingByHash.set(hash, envelope)
     this.#pendingByPlace.set(placeKey(header.feed, header.sequence), envelope)
     this.#changedFeeds.add(header.feed)
@@ -157,6 +174,7 @@ export class Ledger {
     const state = this.#feeds.get(feed)
     assert(state !== undefined && state.applied === sequence - 1, `envelope ${feed}:${sequence} is applied out of order`)
     this.#lastPosition += 1
+    this.#addWaiting(state.instance, -envelopeSize(envelope))
     state.applied = sequence
     state.appliedPosition = this.#lastPosition
     this.#rows.positions.push({ feed, sequence, position: this.#lastPosition, changed })
@@ -256,6 +274,10 @@ export class Ledger {
     this.#pendingApplied.clear()
     this.#pendingPast.clear()
     this.#changedFeeds.clear()
+  }
+
+  #addWaiting(instance: InstanceId, bytes: number): void {
+    this.#waitingBytes.set(instance, (this.#waitingBytes.get(instance) ?? 0) + bytes)
   }
 
   #addFeed(state: FeedState): void {
