@@ -43,8 +43,15 @@ export function readAtPace(stream: Stream, pace: Pace, take: (bytes: Uint8Array,
     pace.clock.after(milliseconds, () => {
       held = false
       turn()
-      if (!held && stream.readStatus === 'paused') stream.resume()
+      if (!held && stream.readStatus === 'paused') resume()
     })
+  }
+  const resume = (): void => {
+    try {
+      stream.resume()
+    } catch {
+      // The connection below it is closed already, and the stream has not heard of it yet.
+    }
   }
   const turn = (): void => {
     let index = 0

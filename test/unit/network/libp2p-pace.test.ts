@@ -74,6 +74,23 @@ describe('a stream that is read at a pace', () => {
     expect([count, stream.readStatus]).toEqual([500, 'readable'])
   })
 
+  it('bears that the connection of a paused stream closes below it', async () => {
+    const clock = createVirtualClock()
+    const stream = new FakeStream()
+    let count = 0
+    openFrameStream(
+      asStream(stream),
+      { bytesMax: 100, pace: { clock, spend: () => 0 } },
+      { frame: () => (count += 1), drained() {}, ended() {} },
+    )
+    stream.resume = () => {
+      throw new Error('Cannot write to a stream that is closed')
+    }
+    stream.arrive(frames(100))
+    await clock.advance(1_000)
+    expect(count).toBe(100)
+  })
+
   it('reads frames cut at any place, and stops at one that is too long', async () => {
     const clock = createVirtualClock()
     const bytes = Buffer.concat([frames(3, 70_000), frames(2, 0), frames(1, 100_001)])
