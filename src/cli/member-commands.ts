@@ -116,7 +116,7 @@ function consequencesOf(target: Member | FormerMember, { members }: MemberList):
     ...(isSenior
       ? [
           `- ${name} is more senior than this instance. If its key is in hostile hands it can remove this one in turn:`,
-          "  then use the root key, which nobody can overrule: 'selfsame key import' on an instance that is no admin, and remove it there.",
+          "  then bring the root key here first, which nobody can overrule ('selfsame key import FILE'): the removal is then signed with it.",
         ]
       : []),
   ].join('\n')

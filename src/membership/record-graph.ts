@@ -11,8 +11,8 @@ import type { MembershipRecord } from './record.ts'
  * The root key may sign any number. Far above what honest instances make; where a hostile one makes more, members may hold different ones
  * of them until it is removed: from then on what its remover knew counts, and that is fetched whatever its number.
  */
-export const recordsPerAuthorMax = 1_000
-export const recordsMax = 20_000
+const recordsPerAuthorMax = 1_000
+const recordsMax = 20_000
 /** Records that wait for a parent; the oldest go first. Whoever sent them sends them again with the next hello. */
 const waitingMax = 4_096
 /** Hashes of void records that are remembered: the last. */

@@ -6,7 +6,6 @@
 import { assert, decode, encode, stampToMilliseconds } from '../core/index.ts'
 import type { DocumentId, FeedId, InstanceId } from '../core/index.ts'
 import {
-  checkUpdate,
   documentIdOf,
   entryIdOf,
   isDocumentKind,
@@ -234,9 +233,8 @@ export class Materialiser {
     }
     const live = this.#entry(document, body.kind as LiveKind).document
     const pastClocks = new Map<number, number>()
-    const checked = checkUpdate(body.kind as LiveKind, body.update, {
+    const checked = live.check(body.update, {
       client,
-      clock: live.clock(client),
       stamp: header.stamp,
       pastClock: (other) => {
         const known = pastClocks.get(other) ?? this.#pastClock(document, live, other, past)

@@ -218,15 +218,19 @@ export class MembershipDesk {
     return member
   }
 
-  /** Who signs an act on an instance: an admin, or, of oneself where that is enough, anyone; else the root key. */
+  /**
+   * Who signs an act on an instance: an admin, or, of oneself where that is enough, anyone; else the root key. Against a more senior
+   * instance, too: the root key has the last word, where an admin's could be answered by a removal at the same time.
+   */
   #signerFor(instance: InstanceId, selfIsEnough: boolean): { readonly author: InstanceId | null; readonly key: SigningKey } {
     const { identity, rootKey } = this.#options
-    const own = this.#table.member(identity.instance)
-    if (own !== undefined && (own.role === 'admin' || (selfIsEnough && instance === identity.instance))) {
-      return { author: identity.instance, key: identity.key }
-    }
-    const root = rootKey()
-    if (root !== null && root.publicKey === this.#table.genesis?.key) return { author: null, key: root }
+    const { genesis, members } = this.#table
+    const own = members.findIndex((member) => member.instance === identity.instance)
+    const target = members.findIndex((member) => member.instance === instance)
+    const mayAlone = own >= 0 && (members[own]?.role === 'admin' || (selfIsEnough && own === target))
+    const root = mayAlone && (target < 0 || target >= own) ? null : rootKey()
+    if (root !== null && root.publicKey === genesis?.key) return { author: null, key: root }
+    if (mayAlone) return { author: identity.instance, key: identity.key }
     throw new SelfsameError(
       'forbidden',
       "only an admin can do this: do it on an admin's machine, or bring the root key here with 'selfsame key import'",

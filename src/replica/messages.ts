@@ -25,6 +25,7 @@ import {
 import type { AgentId, Encodable, FeedId, InstanceId, PublicKey, RecordHash, Result, SigningKey } from '../core/index.ts'
 import { envelopeFromWire, envelopeToWire, frontierFromWire, frontierToWire } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
+import type { MembershipRecord } from '../membership/index.ts'
 
 /** The newest version of these messages that this program speaks. */
 export const protocolVersion = 1
@@ -102,7 +103,7 @@ export const chunkBytesTarget = 128 << 10
 /** Record hashes in one list: beyond it a group needs another way to compare. */
 const recordListMax = 100_000
 /** Records in one message; more go in several. */
-export const recordsPerMessageMax = 256
+const recordsPerMessageMax = 256
 /** Ranges in one want, each of another feed: whoever answers holds a page of each in memory. */
 export const wantRangesMax = 64
 /** Addresses on one card. */
@@ -114,6 +115,23 @@ const presenceBytesMax = 8 << 10
 const messageItemsMax = 1 << 18
 /** Envelopes of one chunk and their bodies, together: some 10 us each to read. An honest chunk has half as many at the very most. */
 const chunkPartsMax = 4_096
+/** Those of the records that are not among the hashes that a peer listed. */
+export function recordsLackedBy(records: readonly MembershipRecord[], listed: readonly RecordHash[]): readonly MembershipRecord[] {
+  const known = new Set(listed)
+  return records.filter((record) => !known.has(record.hash))
+}
+
+/** The messages that carry the records: at least one. `last`: nothing more is to come. */
+export function* recordMessages(
+  records: readonly MembershipRecord[],
+  last: boolean,
+): Generator<Extract<ControlMessage, { type: 'records' }>> {
+  for (let from = 0; from === 0 || from < records.length; from += recordsPerMessageMax) {
+    const part = records.slice(from, from + recordsPerMessageMax)
+    yield { type: 'records', records: part.map((record) => record.bytes), last: last && from + recordsPerMessageMax >= records.length }
+  }
+}
+
 /** The memory that unpacking may ask for is a power of two: that of `frameBytesMax`. */
 const windowLogMax = 23
 

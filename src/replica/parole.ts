@@ -3,12 +3,12 @@
  * few seconds: so that it hears that it was removed, and that members who removed each other while they were apart come to one
  * table. It gets the records that explain how it stands, and no others.
  */
-import type { Clock, Logger, PublicKey } from '../core/index.ts'
+import type { Clock, Logger, PublicKey, RecordHash } from '../core/index.ts'
 import { decodeRecord } from '../membership/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
 import type { Channel, Link, LinkId } from '../network/index.ts'
 import type { Engine } from './engine.ts'
-import { decodeControl, recordsPerMessageMax } from './messages.ts'
+import { decodeControl, recordMessages, recordsLackedBy } from './messages.ts'
 import type { ControlMessage } from './messages.ts'
 
 /** Milliseconds for which such a link is kept open: some round trips to the other side of the world. */
@@ -54,7 +54,7 @@ export class Parole {
     const message = decodeControl(bytes)
     if (!message.ok) this.#options.close(id, message.reason)
     else if (message.value.type === 'hello') this.#listRecords(id)
-    else if (message.value.type === 'record-list') this.#explain(id, link.key, new Set(message.value.hashes))
+    else if (message.value.type === 'record-list') this.#explain(id, link.key, message.value.hashes)
     else if (message.value.type === 'records') this.#take(id, message.value.records)
     return true
   }
@@ -64,13 +64,10 @@ export class Parole {
     send(id, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
   }
 
-  #explain(id: LinkId, key: PublicKey, known: ReadonlySet<string>): void {
+  #explain(id: LinkId, key: PublicKey, known: readonly RecordHash[]): void {
     const { engine, send } = this.#options
-    const records = engine.members.explaining(key).filter((record) => !known.has(record.hash))
-    for (let from = 0; from < records.length; from += recordsPerMessageMax) {
-      const part = records.slice(from, from + recordsPerMessageMax)
-      send(id, { type: 'records', records: part.map((record) => record.bytes), last: false })
-    }
+    const records = recordsLackedBy(engine.members.explaining(key), known)
+    for (const message of recordMessages(records, false)) send(id, message)
   }
 
   #take(id: LinkId, encoded: readonly Uint8Array[]): void {

@@ -19,7 +19,8 @@ import {
   encodeControl,
   encodeGossip,
   protocolVersion,
-  recordsPerMessageMax,
+  recordMessages,
+  recordsLackedBy,
   wantRangesMax,
 } from './messages.ts'
 import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
@@ -186,6 +187,9 @@ export class Sync {
     this.#sessions.delete(id)
     session.cancelTelling?.()
     this.#release(session)
+    // Up to now it would have told of anything new.
+    const told = this.#told.get(session.member.instance)
+    if (told !== undefined && session.ready) this.#told.set(session.member.instance, { ...told, at: this.#now() })
     this.#options.logger.info({ peer: session.member.name, reason }, 'peer:disconnected')
     this.#plan()
   }
@@ -257,7 +261,7 @@ export class Sync {
       case 'record-list':
         if (session.recordsListed) return this.#drop(session, 'it asked for the records twice')
         session.recordsListed = true
-        return this.#sendRecords(session, this.#recordsLackedBy(new Set(message.hashes)), true)
+        return this.#sendRecords(session, recordsLackedBy(this.#options.engine.members.records(), message.hashes), true)
       case 'records':
         return this.#records(session, message.records, message.last)
       case 'frontier':
@@ -299,19 +303,8 @@ export class Sync {
 
   // Membership records: exchanged before anything else, passed on at once.
 
-  #recordsLackedBy(hashes: ReadonlySet<RecordHash>): readonly MembershipRecord[] {
-    return this.#options.engine.members.records().filter((record) => !hashes.has(record.hash))
-  }
-
   #sendRecords(session: Session, records: readonly MembershipRecord[], last: boolean): void {
-    for (let from = 0; from === 0 || from < records.length; from += recordsPerMessageMax) {
-      const part = records.slice(from, from + recordsPerMessageMax)
-      this.#send(session, {
-        type: 'records',
-        records: part.map((record) => record.bytes),
-        last: last && from + recordsPerMessageMax >= records.length,
-      })
-    }
+    for (const message of recordMessages(records, last)) this.#send(session, message)
   }
 
   #records(session: Session, encoded: readonly Uint8Array[], last: boolean): void {

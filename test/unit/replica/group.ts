@@ -30,6 +30,8 @@ export async function openGroup(
   options: {
     readonly commitVia?: (apply: () => void) => Promise<void>
     readonly fatal?: (error: unknown) => void
+    /** Which instances have the root key. */
+    readonly rootKeyAt?: readonly number[]
     /** Throws where a store shall not open again. */
     readonly reopening?: () => void
   } = {},
@@ -40,11 +42,8 @@ export async function openGroup(
   const network = createMemoryNetwork({ clock, random })
   const keys = roles.map(() => createSigningKey(random))
   const [founder] = keys as [(typeof keys)[number]]
-  const { agent, records } = foundAgent(
-    { agentName: 'kevin', instanceName: 'i0', rootKey: createSigningKey(random), deviceKey: founder },
-    clock.now(),
-    random,
-  )
+  const rootKey = createSigningKey(random)
+  const { agent, records } = foundAgent({ agentName: 'kevin', instanceName: 'i0', rootKey, deviceKey: founder }, clock.now(), random)
   const all: MembershipRecord[] = [...records]
   for (const [index, key] of keys.entries()) {
     if (index === 0) continue
@@ -94,7 +93,7 @@ export async function openGroup(
       cacheBytes: 1 << 20,
       bootstrap: [],
       announce: [],
-      rootKey: () => null,
+      rootKey: () => (options.rootKeyAt?.includes(index) === true ? rootKey : null),
       fatal,
     }).then((opened) => (replica = opened))
   }

@@ -33,8 +33,8 @@ interface Running extends Group {
   readonly islands: (...islands: readonly (readonly number[])[]) => void
 }
 
-async function start(roles: readonly Role[]): Promise<Running> {
-  const group = await openGroup(roles)
+async function start(roles: readonly Role[], options: Parameters<typeof openGroup>[1] = {}): Promise<Running> {
+  const group = await openGroup(roles, options)
   const { network, pass, replicas, settle } = group
   for (const replica of replicas) await replica.startNetwork()
   await pass(5_000)
@@ -153,6 +153,16 @@ describe('members who remove each other at once', () => {
     await pass(120_000)
     for (const replica of replicas) expect(replica.members.members.map(({ name }) => name)).toEqual(['i0', 'i2'])
     for (const index of [0, 2]) expect(texts(replicas[index] as Replica)).toEqual(['by 1'])
+  })
+
+  it('leave the junior where it has the root key', async () => {
+    const { giveRole, islands, pass, replicas } = await start(['admin', 'admin', 'writer'], { rootKeyAt: [1] })
+    islands([0], [1, 2])
+    await giveRole(0, 1, null)
+    await giveRole(1, 0, null)
+    islands()
+    await pass(120_000)
+    for (const replica of replicas) expect(replica.members.members.map(({ name }) => name)).toEqual(['i1', 'i2'])
   })
 })
 
