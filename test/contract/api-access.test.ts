@@ -192,6 +192,23 @@ describe('over the socket', () => {
     expect(api.agent.entriesOf('stream').map(({ text }) => text)).toEqual(['before'])
   })
 
+  test('a long answer ends where the token does', async () => {
+    await api.client.log('long').import(Array.from({ length: 1_500 }, (_, index) => ({ text: `entry ${index}` })))
+    const { name, token } = api.tokens.create({ name: `t${++made}`, allow: ['log/long:read'] })
+    const { readLog } = api.agent
+    api.agent.readLog = async (log, query) => {
+      const page = await readLog(log, query)
+      if (api.tokens.list().some((token) => token.name === name)) api.tokens.revoke(name)
+      return page
+    }
+    const { text } = await api.ask('GET', '/v1/log/long/entries', {
+      headers: { accept: 'application/x-ndjson', authorization: `Bearer ${token}` },
+    })
+    api.agent.readLog = readLog
+    const lines = text.trimEnd().split('\n')
+    expect([lines.length, JSON.parse(lines.at(-1) ?? '')]).toEqual([1_001, expect.objectContaining({ code: 'unauthorized' })])
+  })
+
   test('an expired token is refused', async () => {
     const clock: Clock & { ahead: number } = { ...systemClock, ahead: 0, now: () => systemClock.now() + clock.ahead }
     const tokens = createMemoryTokens(clock)
