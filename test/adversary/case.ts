@@ -5,6 +5,7 @@ import { envelopeToWire } from '../../src/feed/index.ts'
 import type { Envelope } from '../../src/feed/index.ts'
 import type { Role } from '../../src/membership/index.ts'
 import type { Forger } from './forge.ts'
+import { frameOf } from './hostile-peer.ts'
 import type { HostileLink, HostilePeer, LinkOptions, Message } from './hostile-peer.ts'
 
 export interface Case {
@@ -103,19 +104,13 @@ export async function flood(arena: Arena, options: LinkOptions, turn: (link: Hos
       await pause(arena, 100)
     }
   }
-  arena.report(`${sent} messages over ${links} links`)
+  arena.report(`${sent} times over ${links} links`)
 }
 
-/** A message that is sent many times. */
-export const sayAgain =
-  (message: Message): ((link: HostileLink) => Promise<void>) =>
-  async (link) => {
-    await link.send('control', encoded(message))
-  }
-
-const encodings = new WeakMap<Message, Uint8Array>()
-function encoded(message: Message): Uint8Array {
-  let bytes = encodings.get(message)
-  if (bytes === undefined) encodings.set(message, (bytes = encodeControl(message)))
-  return bytes
+/** A message that is sent again and again, some dozens of times at once: so cheap for the adversary that it is the victim's work that counts. */
+export function sayAgain(message: Message): (link: HostileLink) => Promise<void> {
+  const frame = frameOf(encodeControl(message))
+  const count = Math.max(1, Math.min(64, Math.floor((1 << 20) / frame.length)))
+  const frames = Buffer.concat(Array.from({ length: count }, () => frame))
+  return (link) => link.raw('control', frames)
 }

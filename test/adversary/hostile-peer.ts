@@ -31,8 +31,8 @@ export interface HostileLink {
   /** Sends a frame, and waits while the stream is full. Rejects when the link is closed. */
   send(channel: Channel, bytes: Uint8Array): Promise<void>
   say(message: Message): Promise<void>
-  /** Sends bytes as they are, without a frame. */
-  raw(channel: Channel, bytes: Uint8Array): void
+  /** Sends bytes as they are, without a frame, and waits likewise. */
+  raw(channel: Channel, bytes: Uint8Array): Promise<void>
   readonly isOpen: boolean
   /** Resolves when either side closed it. */
   readonly closed: Promise<void>
@@ -154,12 +154,12 @@ export async function openHostilePeer(key: SigningKey): Promise<HostilePeer> {
         get isOpen() {
           return connection.status === 'open' && control.status === 'open' && bulk.status === 'open'
         },
-        async send(channel, bytes) {
-          const stream = streams[channel]
-          if (!stream.send(frameOf(bytes))) await stream.onDrain({ signal: AbortSignal.timeout(60_000) })
-        },
+        send: (channel, bytes) => link.raw(channel, frameOf(bytes)),
         say: (message) => link.send('control', encodeControl(message)),
-        raw: (channel, bytes) => void streams[channel].send(bytes),
+        async raw(channel, bytes) {
+          const stream = streams[channel]
+          if (!stream.send(bytes)) await stream.onDrain({ signal: AbortSignal.timeout(60_000) })
+        },
       }
       if (reads) void listen()
       return link
