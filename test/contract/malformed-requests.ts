@@ -300,14 +300,22 @@ const chunks = [
 
 export function createConversation(dice: Dice, token: string | undefined): Conversation {
   const count = dice.chance(0.1) ? 2 + dice.below(8) : 1
-  const requests = dice.times(count, () => createRequest(dice, token))
-  const bodiless = count === 1 && dice.chance(0.02)
+  const drawn = dice.times(count, () => createRequest(dice, token))
+  // What stands behind a watch is never answered, and Node reads no further meanwhile: not even that the client has ended.
+  const watch = drawn.findIndex(({ target }) => target.includes('/v1/watch'))
+  const requests = watch < 0 ? drawn : drawn.slice(0, watch + 1)
+  const bodiless = requests.length === 1 && dice.chance(0.02)
   if (bodiless) requests[0]!.method = 'HEAD'
   let bytes: Buffer = Buffer.concat(requests.map((request) => toBytes(dice, request)))
   if (dice.chance(0.08)) bytes = damageBytes(dice, bytes)
   const cut = dice.chance(0.08)
   if (cut) bytes = bytes.subarray(0, dice.below(bytes.length + 1))
-  return { pieces: piecesOf(dice, bytes), ending: dice.chance(0.05) ? 'destroy' : cut ? 'end' : 'wait', answersMax: count, bodiless }
+  return {
+    pieces: piecesOf(dice, bytes),
+    ending: dice.chance(0.05) ? 'destroy' : cut ? 'end' : 'wait',
+    answersMax: requests.length,
+    bodiless,
+  }
 }
 
 function createRequest(dice: Dice, token: string | undefined): Request {
