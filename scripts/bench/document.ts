@@ -4,7 +4,7 @@
  */
 import * as Y from 'yjs'
 import { encode, stampOf } from '../../src/core/index.ts'
-import { checkUpdate, openLiveDocument, openSegmentWriter, readSegmentUpdate, segmentDigest } from '../../src/document/index.ts'
+import { openLiveDocument, openSegmentWriter, readSegmentUpdate, segmentDigest } from '../../src/document/index.ts'
 import type { Edit, EditContext, EntryContent, LiveDocument, LiveKind } from '../../src/document/index.ts'
 
 const context = (client: number): EditContext => ({ client, stamp: stampOf(1, 0), textVersion: () => undefined })
@@ -35,11 +35,9 @@ function editEach(document: LiveDocument, client: number, count: number, edit: (
 
 function applyAll(kind: LiveKind, client: number, updates: readonly Uint8Array[]): LiveDocument {
   const document = openLiveDocument(kind, null)
-  let clock = 0
   for (const update of updates) {
-    const checked = checkUpdate(kind, update, { client, clock, stamp: stampOf(1, 0), pastClock: () => 0 })
+    const checked = document.check(update, { client, stamp: stampOf(1, 0), pastClock: () => 0 })
     if (!checked.ok) throw new Error(checked.reason)
-    clock = checked.value.clock
     document.apply(update)
   }
   return document

@@ -2,11 +2,15 @@
  * Whether an update may be materialised: a function of the update, its feed and the declared past of its envelope, and of
  * nothing else that happens to be here. Every update that `LiveDocument.edit` makes is valid.
  */
-import { jsonDepthMax, ok, refuse } from '../core/index.ts'
+import { getState } from 'yjs'
+import type { Doc } from 'yjs'
+import { ok, refuse } from '../core/index.ts'
+import type { Result } from '../core/index.ts'
+import { openAuthorView } from './author-view.ts'
 import { cellsRoot, decodeCell } from './cells.ts'
 import type { CellFormat } from './cells.ts'
 import { counterCell } from './counter.ts'
-import type { CheckUpdate, Json, LiveKind, UpdateContext } from './document.ts'
+import type { CheckedUpdate, Json, LiveKind, UpdateContext } from './document.ts'
 import { jsonRoot } from './json.ts'
 import { isCanonicalJson, registerCell } from './register.ts'
 import { setCell } from './set.ts'
@@ -14,21 +18,18 @@ import { textRoot } from './text.ts'
 import { readUpdateOfFeed } from './update-reader.ts'
 import type { StructId, UpdateParts } from './update-reader.ts'
 
-export const checkUpdate: CheckUpdate = (kind, update, context) => {
-  const read = readUpdateOfFeed(update, context.client, context.clock)
+/** Judges an update of the document whose state `doc` holds: all of the declared past, and whatever came besides. */
+export function checkUpdate(doc: Doc, kind: LiveKind, update: Uint8Array, context: UpdateContext): Result<CheckedUpdate> {
+  const read = readUpdateOfFeed(update, context.client, getState(doc.store, context.client))
   if (!read.ok) return read
   const keys = new Set<string>()
   const { clock, ...parts } = read.value
-  const fault = faultOfReferences(parts, clock, context) ?? rules[kind](parts, context, keys)
+  const fault = faultOfReferences(parts, clock, context) ?? rules[kind](parts, context, keys, doc)
   return fault === undefined ? ok({ clock, keys: [...keys] }) : refuse(fault)
 }
 
-/**
- * The rule of one kind: what is wrong with an update, else undefined; adds the keys of its cells to `keys`.
- * Rules that hold a reference against the document's own order (same parent, the walk from an origin to the right origin)
- * belong behind these two, for text and json: cells name nothing but their own feed's chain.
- */
-type Rule = (parts: UpdateParts, context: UpdateContext, keys: Set<string>) => string | undefined
+/** The rule of one kind: what is wrong with an update, else undefined; adds the keys of its cells to `keys`. */
+type Rule = (parts: UpdateParts, context: UpdateContext, keys: Set<string>, doc: Doc) => string | undefined
 
 const rules: Record<LiveKind, Rule> = {
   counter: (parts, context, keys) => faultOfCells(counterCell, parts, context, keys) ?? faultOfCounterDeletes(parts, context),
@@ -83,41 +84,29 @@ function faultOfCounterDeletes({ deleted }: UpdateParts, { client }: UpdateConte
   return deleted.every((range) => range.client === client) ? undefined : 'a counter update that deletes what another feed counted'
 }
 
-function faultOfText({ structs }: UpdateParts): string | undefined {
-  for (const { parent, isKeyed, content } of structs) {
-    if (content.type !== 'string') return 'a text that holds something else than characters'
-    if (isKeyed) return 'a text with a key'
-    if (parent !== null && parent !== textRoot) return 'an item outside the text'
+function faultOfText({ structs }: UpdateParts, context: UpdateContext, _: Set<string>, doc: Doc): string | undefined {
+  const view = openAuthorView(doc, textRoot, context)
+  for (const struct of structs) {
+    if (struct.content.type !== 'string') return 'a text that holds something else than characters'
+    if (struct.isKeyed) return 'a text with a key'
+    if (struct.parent !== null && struct.parent !== textRoot) return 'an item outside the text'
+    const fault = view.place(struct)
+    if (fault !== undefined) return fault
   }
   return undefined
 }
 
-function faultOfJsonStructs({ structs }: UpdateParts, { client, clock: first }: UpdateContext): string | undefined {
-  /** Containers above each struct, as far as this update itself shows them. */
-  const depths: number[] = []
-  const depthAt = (id: StructId | null): number | undefined => {
-    if (id === null || id.client !== client || id.clock < first) return undefined
-    // The last struct that begins at or before it: structs stand in the order of their clocks, and there may be many thousands.
-    let low = 0
-    let high = depths.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((structs[middle]?.clock ?? 0) <= id.clock) low = middle + 1
-      else high = middle
-    }
-    return depths[low - 1]
-  }
-  for (const { origin, rightOrigin, parent, isKeyed, key, content } of structs) {
+function faultOfJsonStructs({ structs }: UpdateParts, context: UpdateContext, _: Set<string>, doc: Doc): string | undefined {
+  const view = openAuthorView(doc, jsonRoot, context)
+  for (const struct of structs) {
+    const { parent, isKeyed, key, content } = struct
     if (content.type === 'any' ? !content.values.every(isPrimitive) : content.type !== 'container')
       return 'a value that is neither a primitive nor a container'
     if (isKeyed && content.type === 'any' && content.values.length > 1) return 'a key with several values'
     if (key === '__proto__') return 'the key __proto__ is not allowed'
     if (typeof parent === 'string' && (parent !== jsonRoot || !isKeyed)) return 'an item outside the document'
-    const siblingDepth = depthAt(origin) ?? depthAt(rightOrigin)
-    const parentDepth = typeof parent === 'string' ? undefined : depthAt(parent)
-    const depth = siblingDepth ?? (parentDepth ?? 0) + 1
-    if (depth > jsonDepthMax) return 'containers nested too deeply'
-    depths.push(depth)
+    const fault = view.place(struct)
+    if (fault !== undefined) return fault
   }
   return undefined
 }

@@ -78,7 +78,12 @@ export interface LiveDocument {
    * away and loaded again, and using it further is a broken assertion.
    */
   edit(context: EditContext, body: (apply: (edit: Edit) => void) => void): Uint8Array | null
-  /** Materialises an update that `checkUpdate` accepted. Returns the keys it changed (cells), else nothing. */
+  /**
+   * Whether an update from outside may be materialised: a function of the update, its feed and the declared past of its
+   * envelope, all of which must be here; what else is here makes no difference. Every update that `edit` makes is valid.
+   */
+  check(update: Uint8Array, context: UpdateContext): Result<CheckedUpdate>
+  /** Materialises an update that `check` accepted. Returns the keys it changed (cells), else nothing. */
   apply(update: Uint8Array): readonly string[]
   /** With `key`: only what stands under it, for the kinds that have keys (of a set, the member itself). */
   value(key?: string): DocumentValue
@@ -98,10 +103,8 @@ export interface LiveDocument {
 
 /** What an update is judged by: the feed that carries it and that envelope's declared past. */
 export interface UpdateContext {
-  /** Client id of the feed. Every struct must be its. */
+  /** Client id of the feed. Every struct must be its, and go on where its structs in the document end. */
   readonly client: number
-  /** The next clock of the feed in this document: structs must begin there, without a gap. */
-  readonly clock: number
   /** Stamp of the envelope. */
   readonly stamp: Stamp
   /** How far the structs of another client reach in the declared past: every reference and deleted range must lie below it. 0 for unknown clients. */
@@ -114,8 +117,6 @@ export interface CheckedUpdate {
   /** Keys of the cells that it adds (not those it deletes). */
   readonly keys: readonly string[]
 }
-
-export type CheckUpdate = (kind: LiveKind, update: Uint8Array, context: UpdateContext) => Result<CheckedUpdate>
 
 /** What a log entry holds; its id, author and default time come from the envelope. */
 export interface EntryContent {

@@ -1,5 +1,4 @@
 /** The front of the document room: the merge engine. The only room that imports yjs. */
-export { checkUpdate } from './check-update.ts'
 export { checkDocumentName, documentIdOf, isDocumentKind, isDocumentName } from './document-name.ts'
 export type * from './document.ts'
 export { canonicalJson } from './json-value.ts'

@@ -2,6 +2,7 @@
 import * as decoding from 'lib0/decoding'
 import * as Y from 'yjs'
 import { assert, SelfsameError, updateStructsMax } from '../core/index.ts'
+import { checkUpdate } from './check-update.ts'
 import type { OpenContent } from './content.ts'
 import { openCounter } from './counter.ts'
 import { digestOf } from './digest.ts'
@@ -29,7 +30,7 @@ const structBytes = 250
 
 /** Opens a document from its state (`LiveDocument.state`), or an empty one. */
 export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): LiveDocument {
-  const doc = new Y.Doc({ gc: true })
+  const doc = new Y.Doc({ gc: true, gcFilter: isContentAlone })
   doc.clientID = nobody
   if (state !== null) Y.applyUpdate(doc, state)
   const content = openers[kind](doc)
@@ -89,6 +90,8 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
       return made
     },
 
+    check: (update, context) => checkUpdate(doc, kind, update, context),
+
     apply(update) {
       transact(nobody, (transaction) => content.materialise(transaction, update))
       assert(!hasPending(), 'an accepted update refers to something that is not here')
@@ -109,6 +112,14 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
       return bytes + structs * structBytes
     },
   }
+}
+
+/**
+ * What is deleted is dropped, except containers: Yjs would drop with them the order of all that they ever held, by which
+ * updates are judged whose authors had not seen the deletion.
+ */
+function isContentAlone({ content }: Y.Item): boolean {
+  return !(content instanceof Y.ContentType)
 }
 
 /** The state in the one form that all replicas agree on. Nested json needs one more load: what it deletes is collected in different steps. */

@@ -23,7 +23,7 @@ type StructContent =
   | { readonly type: 'string'; readonly text: string }
   | { readonly type: 'container'; readonly container: 'array' | 'map' }
 
-interface Struct {
+export interface Struct {
   readonly clock: number
   /** How many clocks it takes, at least 1. */
   readonly length: number
