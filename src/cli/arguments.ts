@@ -50,11 +50,19 @@ export function jsonOf(text: string): Json {
 
 /** The whole of a file, or of standard input for `-`, as text. */
 export async function textOf(file: string, stdin: AsyncIterable<Uint8Array | string>): Promise<string> {
-  const bytes = file === '-' ? await bytesOf(stdin) : bytesOfFile(file)
+  return file === '-' ? decode(await bytesOf(stdin), 'the input') : textOfFile(file)
+}
+
+/** The whole of a file as text. */
+export function textOfFile(file: string): string {
+  return decode(bytesOfFile(file), file)
+}
+
+function decode(bytes: Uint8Array, what: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    throw refusal(`${file === '-' ? 'the input' : file} is not UTF-8 text`)
+    throw refusal(`${what} is not UTF-8 text`)
   }
 }
 

@@ -1,6 +1,7 @@
 /** How every command is made: what all share (the home, JSON, quiet), how an action gets at the daemon, what a write says. */
 import type { Command } from 'commander'
 import type { Agent, Connect, Receipt, WriteOptions } from '../api/client.ts'
+import { SelfsameError } from '../core/index.ts'
 import { countOf, durationToMilliseconds } from './arguments.ts'
 import { amountText, createOutput } from './output.ts'
 import type { Output, Streams } from './output.ts'
@@ -46,6 +47,10 @@ export interface Doors {
   readonly onAgent: <Options, Args extends readonly unknown[]>(
     run: (context: AgentContext<Options>, ...args: Args) => Promise<void>,
   ) => Action
+  /** As `onAgent`, with null where no daemon runs. */
+  readonly onAgentIfUp: <Options, Args extends readonly unknown[]>(
+    run: (context: Context<Options> & { readonly agent: Agent | null }, ...args: Args) => Promise<void>,
+  ) => Action
 }
 
 /** What commander calls: with the arguments, the command's own options and the command. */
@@ -59,11 +64,12 @@ export function createDoors(program: Command, { streams, connect, daemonProgram 
       await run({ home: options.home, options, output, streams, daemonProgram }, ...(given.slice(0, -2) as unknown as Args))
     }
   }
+  const reach = (home: string | undefined): Promise<Agent> => connect(home === undefined ? {} : { home })
   function onAgent<Options, Args extends readonly unknown[]>(
     run: (context: AgentContext<Options>, ...args: Args) => Promise<void>,
   ): Action {
     return action<Options, Args>(async (context, ...args) => {
-      const agent = await connect(context.home === undefined ? {} : { home: context.home })
+      const agent = await reach(context.home)
       try {
         await run({ ...context, agent }, ...args)
       } finally {
@@ -71,10 +77,25 @@ export function createDoors(program: Command, { streams, connect, daemonProgram 
       }
     })
   }
+  function onAgentIfUp<Options, Args extends readonly unknown[]>(
+    run: (context: Context<Options> & { readonly agent: Agent | null }, ...args: Args) => Promise<void>,
+  ): Action {
+    return action<Options, Args>(async (context, ...args) => {
+      const agent = await reach(context.home).catch((error: unknown) => {
+        if (error instanceof SelfsameError && error.code === 'daemon-not-running') return null
+        throw error
+      })
+      try {
+        await run({ ...context, agent }, ...args)
+      } finally {
+        await agent?.close()
+      }
+    })
+  }
   function command(parent: Command, usage: string, summary: string, example: string): Command {
     return parent.command(usage).summary(summary).description(`${summary}.`).addHelpText('after', `\nExample:\n  $ selfsame ${example}`)
   }
-  return { program, command, action, onAgent }
+  return { program, command, action, onAgent, onAgentIfUp }
 }
 
 interface WriteChoices {

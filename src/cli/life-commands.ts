@@ -1,5 +1,6 @@
 /** The commands that make an instance and start and stop its daemon. */
 import { homePathOf } from '../api/client.ts'
+import type { Agent } from '../api/client.ts'
 import { SelfsameError } from '../core/index.ts'
 import { durationToMilliseconds, refusal, textOf } from './arguments.ts'
 import { collect } from './command.ts'
@@ -110,17 +111,23 @@ it becomes a new instance; where it is a copy of another home, it does with --ne
     .option('--timeout <duration>', 'how long to wait', '30s')
     .action(
       onAgent(async ({ agent, options, output }: AgentContext<{ timeout?: string }>) => {
-        const deadline = Date.now() + durationToMilliseconds(options.timeout ?? '30s')
-        const { processId } = await agent.status()
-        await agent.shutdown()
-        while (isRunning(processId)) {
-          if (Date.now() > deadline)
-            throw new SelfsameError('unavailable', `the daemon (process ${processId}) is still stopping: wait, or end the process`)
-          await pause(stopPollMilliseconds)
-        }
+        const processId = await stopDaemon(agent, durationToMilliseconds(options.timeout ?? '30s'))
         await output.answer({ stopped: true, processId }, 'stopped')
       }),
     )
+}
+
+/** Stops a daemon and waits until its process, which is answered, is gone. Throws `unavailable` when it waited in vain. */
+export async function stopDaemon(agent: Agent, timeoutMs: number): Promise<number> {
+  const deadline = Date.now() + timeoutMs
+  const { processId } = await agent.status()
+  await agent.shutdown()
+  while (isRunning(processId)) {
+    if (Date.now() > deadline)
+      throw new SelfsameError('unavailable', `the daemon (process ${processId}) is still stopping: wait, or end the process`)
+    await pause(stopPollMilliseconds)
+  }
+  return processId
 }
 
 async function ticketOf({ output, streams }: Context<JoinOptions>, given: string | undefined): Promise<string> {
@@ -189,7 +196,8 @@ function upText(ready: Ready): string {
   return [head, ...(ready.addresses ?? []).map((address) => `  ${address}`)].join('\n')
 }
 
-async function upDetached({ daemonProgram, output }: Context<unknown>, home: string): Promise<void> {
+/** Starts the daemon of a home in the background, and says so. */
+export async function upDetached({ daemonProgram, output }: Context<unknown>, home: string): Promise<void> {
   const ready = await startDetached(daemonProgram, home)
   await output.answer(ready, upText(ready))
 }
@@ -234,6 +242,6 @@ function isRunning(processId: number): boolean {
   }
 }
 
-function pause(milliseconds: number): Promise<void> {
+export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }

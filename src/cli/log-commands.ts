@@ -3,6 +3,7 @@ import type { LogEntry } from '../api/client.ts'
 import { countOf, jsonOf, refusal, textOf, timeOf } from './arguments.ts'
 import { addWriteOptions, answerReceipt, collect, writeOptionsOf } from './command.ts'
 import type { AgentContext, Doors, WriteContext } from './command.ts'
+import { entryToExported } from './export-entry.ts'
 import { importLog } from './log-import.ts'
 import { inlineOf, localTime } from './output.ts'
 import { provenanceText } from './provenance-commands.ts'
@@ -136,12 +137,14 @@ function filterOf({ tag, kind }: FilterOptions): FilterOptions {
 }
 
 /** An entry on a line, continued with indentation: when, who, what. */
-export function entryText(entry: LogEntry): string {
+export function entryText(read: LogEntry): string {
+  const entry = entryToExported(read)
   const said = [
     entry.kind === undefined ? undefined : `[${entry.kind}]`,
     entry.text?.trimEnd().replaceAll('\n', '\n    '),
     entry.data === undefined ? undefined : inlineOf(entry.data),
     ...(entry.tags ?? []).map((tag) => `#${tag}`),
   ]
-  return `${localTime(entry.time)}  ${entry.author.name}  ${said.filter((part) => part !== undefined).join(' ')}`
+  const who = entry.importedBy === undefined ? entry.author.name : `${entry.author.name} (imported by ${entry.importedBy.name})`
+  return `${localTime(entry.time)}  ${who}  ${said.filter((part) => part !== undefined).join(' ')}`
 }

@@ -84,8 +84,8 @@ export async function importLog(
   }
 }
 
-/** Keeps where a file has blank lines, to know the line of an entry by its number. */
-function createBlankCount(): { add(entriesBefore: number): void; lineOf(entry: number): number } {
+/** Keeps where a file has lines that are not sent, to know the line of an entry by its number. */
+export function createBlankCount(): { add(entriesBefore: number): void; lineOf(entry: number): number } {
   const blanks: number[] = []
   return {
     add: (entriesBefore) => void blanks.push(entriesBefore),

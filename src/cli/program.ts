@@ -6,6 +6,7 @@ import { createDoors } from './command.ts'
 import type { Surroundings } from './command.ts'
 import { addJsonCommands, addTextCommands } from './content-commands.ts'
 import { addDocumentCommands, addNetworkCommands, addPresenceCommands, addStatusCommand, addWatchCommand } from './group-commands.ts'
+import { addKeepCommands } from './keep-commands.ts'
 import { addKeyCommands } from './key-commands.ts'
 import { addLifeCommands } from './life-commands.ts'
 import { addLogCommands } from './log-commands.ts'
@@ -69,6 +70,8 @@ export function createProgram(surroundings: Surroundings): Command {
   addPresenceCommands(doors)
   addNetworkCommands(doors)
   addKeyCommands(doors)
+  program.commandsGroup('Keeping:')
+  addKeepCommands(doors)
   program.commandsGroup('Access:')
   addTokenCommands(doors)
   return program

@@ -36,6 +36,8 @@ export const errorTable = {
   'storage-corrupt': { status: 500, exit: 74, retry: false, title: 'The database is damaged' },
   'storage-failed': { status: 500, exit: 74, retry: true, title: 'The storage did not do what was asked' },
   'storage-version': { status: 500, exit: 78, retry: false, title: 'The database was written by a newer selfsame' },
+  'backup-refused': { status: 400, exit: 65, retry: false, title: 'The backup was not accepted' },
+  'home-moved': { status: 409, exit: 66, retry: false, title: 'The instance has moved to another machine' },
   'address-in-use': { status: 500, exit: 69, retry: true, title: 'The port is in use' },
   'network-failed': { status: 502, exit: 69, retry: true, title: 'The network did not do what was asked' },
   'ticket-invalid': { status: 400, exit: 65, retry: false, title: 'The ticket is not valid' },

@@ -17,6 +17,7 @@ import { openHome, openTokenShelf, readRootSeed } from './home.ts'
 import type { Identity } from './home.ts'
 import { changeKey, settledIdentity } from './key-change.ts'
 import { openLogs } from './logging.ts'
+import { checkNotMoved } from './move.ts'
 
 export interface DaemonOptions {
   readonly home: string
@@ -67,6 +68,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
     const lock = lockHome(paths.directory)
     undo.push(() => lock.release())
     const identity = settledIdentity(paths, lastIdentity)
+    checkNotMoved(paths, identity)
     const logs = openLogs(options.detached ? { kind: 'file', path: paths.log } : { kind: 'stderr' }, configuration.log)
     undo.push(() => logs.close())
     const logger = logs.logger('daemon')

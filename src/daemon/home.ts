@@ -38,6 +38,8 @@ export interface HomePaths {
   readonly configuration: string
   /** What the tokens of the local API allow, and their hashes. */
   readonly tokens: string
+  /** That the instance has moved to another machine. */
+  readonly moved: string
   readonly database: string
   /** What belongs to a running daemon: the socket, the log. Can be deleted when none runs. */
   readonly run: string
@@ -54,7 +56,7 @@ export interface Identity {
   readonly deviceSeed: Uint8Array
 }
 
-function homePathsOf(directory: string): HomePaths {
+export function homePathsOf(directory: string): HomePaths {
   const absolute = resolve(directory)
   const run = join(absolute, 'run')
   return {
@@ -65,15 +67,23 @@ function homePathsOf(directory: string): HomePaths {
     joining: join(absolute, joiningFile),
     configuration: join(absolute, 'config.toml'),
     tokens: join(absolute, 'tokens.json'),
-    database: join(absolute, 'memory.sqlite'),
+    moved: join(absolute, 'moved.json'),
+    database: join(absolute, databaseFile),
     run,
     log: join(run, 'daemon.log'),
   }
 }
 
+export const databaseFile = 'memory.sqlite'
+/** The files of a home that hold a secret key. */
+export const secretFiles = ['identity.json', 'identity.json.next', 'root-key.json'] as const
+/** The files that, with the database, are what makes a home this one: what a backup holds. */
+export const homeFiles = [...secretFiles, 'config.toml', 'tokens.json'] as const
+export type HomeFile = (typeof homeFiles)[number]
+
 /** What an instance that was begun and not finished leaves behind: nothing of it was ever acknowledged or sent. */
 const unfinished =
-  /^(config\.toml(\.new)?|(identity|root-key|joining)\.json\.new|root-key\.json|(memory|lock)\.sqlite(-wal|-shm|-journal)?|run)$/
+  /^(config\.toml(\.new)?|(identity|root-key|joining)\.json\.new|root-key\.json|(memory|lock)\.sqlite(-wal|-shm|-journal)?|run|restore\.partial)$/
 /** The key of an unfinished join: the issuer may have admitted it. */
 const joiningFile = 'joining.json'
 
@@ -146,6 +156,46 @@ function identityToJson({ agent, agentName, deviceSeed, instance, name }: Identi
 function identityFromJson(value: { agent: string; agentName: string; instance: string; name: string; deviceSeed: string }): Identity {
   const { agent, agentName, deviceSeed, instance, name } = value
   return { agent: agent as AgentId, agentName, instance: instance as InstanceId, name, deviceSeed: idToBytes(deviceSeed) }
+}
+
+/** Which of its files a home has, with their contents. Throws as `openHome`. */
+export function readHomeFiles(paths: HomePaths): ReadonlyMap<HomeFile, string> {
+  const files = new Map<HomeFile, string>()
+  for (const name of homeFiles) {
+    const text = readPrivate(join(paths.directory, name))
+    if (text !== undefined) files.set(name, text)
+  }
+  return files
+}
+
+/** That the instance of a home has moved to another machine. */
+export interface Move {
+  readonly instance: InstanceId
+  /** ISO 8601. */
+  readonly at: string
+  /** Where the file was made that takes it there. */
+  readonly file: string
+  /** Where that file was complete before it took its name. */
+  readonly partial: string
+}
+
+/** The move of the instance in this home; null where it has not moved, or another instance took its place since. Throws as `openHome`. */
+export function readMove(paths: HomePaths, { instance }: Identity): Move | null {
+  const value = readSecret(paths.moved, movedFile, 'a move')
+  return value?.instance === instance ? { ...value, instance } : null
+}
+
+/** Gives the instance of a home up for another machine. Durable when it returns. */
+export function writeMove(paths: HomePaths, move: Move): void {
+  writeSecret(paths.moved, { version: 1, ...move })
+}
+
+/** Takes a move back. Durable when it returns. */
+export function removeMove(paths: HomePaths): void {
+  onDisk(paths.directory, () => {
+    rmSync(paths.moved, { force: true })
+    syncDirectory(paths.directory)
+  })
 }
 
 /** Keeps a copy of the identity beside it, before another takes its place. Gives the name of the copy. */
@@ -265,6 +315,16 @@ const joiningSeedFile = Compile(
   Type.Object({ version: Type.Literal(1), invite: hexadecimal(idBytes.key), deviceSeed: hexadecimal(idBytes.key) }),
 )
 
+const movedFile = Compile(
+  Type.Object({
+    version: Type.Literal(1),
+    instance: hexadecimal(idBytes.instance),
+    at: Type.String({ format: 'date-time' }),
+    file: Type.String({ minLength: 1 }),
+    partial: Type.String({ minLength: 1 }),
+  }),
+)
+
 /** A checker of one of these files. */
 interface Shape<T> {
   Check(value: unknown): value is T
@@ -297,8 +357,8 @@ function parseJson(text: string): unknown {
 /** Permission bits of group and others. */
 const othersMask = 0o077
 
-/** Refuses a directory that somebody else owns, can read or has put in place of ours. */
-function checkDirectory(directory: string): void {
+/** Refuses, as `openHome` does, a directory that somebody else owns, can read or has put in place of ours. */
+export function checkDirectory(directory: string): void {
   const entry = onDisk(directory, () => lstatSync(directory, { throwIfNoEntry: false }))
   if (entry === undefined) throw homeMissing(directory)
   if (entry.isSymbolicLink()) throw unsafe(`${directory} is a symbolic link: give the directory itself with --home`)
@@ -338,7 +398,7 @@ function temporaryOf(path: string): string {
 }
 
 /** Writes a file of mode 0600 so that after a crash there is the whole of it or what was there before. */
-function writeDurably(path: string, text: string): void {
+export function writeDurably(path: string, text: string): void {
   const temporary = temporaryOf(path)
   const file = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600)
   try {
@@ -351,7 +411,8 @@ function writeDurably(path: string, text: string): void {
   syncDirectory(dirname(path))
 }
 
-function syncDirectory(directory: string): void {
+/** Has the disk keep what was made, renamed and removed in a directory. */
+export function syncDirectory(directory: string): void {
   const file = openSync(directory, constants.O_RDONLY)
   try {
     fsyncSync(file)
@@ -365,7 +426,7 @@ function unsafe(message: string): SelfsameError {
 }
 
 /** Runs `action`; what the disk refuses is told as a home that cannot be used. */
-function onDisk<T>(path: string, action: () => T): T {
+export function onDisk<T>(path: string, action: () => T): T {
   try {
     return action()
   } catch (error) {

@@ -1,5 +1,6 @@
 /**
- * The daemon's program: makes a home (`init`, `join`), runs one (`run`), or shows and moves its keys (`key-...`). Says lines of JSON on
+ * The daemon's program: makes a home (`init`, `join`), runs one (`run`), keeps and moves it (`backup`, `restore`, `move-...`), or shows and
+ * moves its keys (`key-...`). Says lines of JSON on
  * standard output: what it is about to do, then what it did or that it is ready. A failure is problem details on standard error
  * and an exit code of the error table. A secret (a ticket, a passphrase) is read from standard input. Started by the command line.
  */
@@ -34,13 +35,18 @@ async function main(): Promise<void> {
       'file': { type: 'string' },
       'new-instance': { type: 'boolean', default: false },
       'detached': { type: 'boolean', default: false },
+      'force': { type: 'boolean', default: false },
+      'without-identity': { type: 'boolean', default: false },
     },
   })
   const home = homePathOf(values.home)
-  const { file } = values
+  const { file, force, 'without-identity': withoutIdentity } = values
+  const program = `selfsame ${version}`
   const port = values.port === undefined ? undefined : Number(values.port)
   const create = { home, name: values.name, port, listen: values.listen }
   // Each part is loaded where it is needed: a command that only looks at a key does not wait for the network's code.
+  const { settleSwap } = await import('./home-swap.ts')
+  settleSwap(home)
   switch (positionals[0]) {
     case 'init': {
       if (values.agent === undefined) throw new SelfsameError('invalid-request', 'init needs --agent NAME')
@@ -63,6 +69,26 @@ async function main(): Promise<void> {
     }
     case 'run':
       return run(home, values.detached)
+    case 'backup': {
+      const { backupHome } = await import('./backup.ts')
+      const { facts, identity } = await backupHome({ home, file: named('backup', file), force, withoutIdentity, program })
+      return done(home, identity, facts)
+    }
+    case 'restore': {
+      const { restoreHome } = await import('./restore.ts')
+      const { identity, ...restored } = await restoreHome({ home, file: named('restore', file), force, logs: quietLogs() })
+      return done(home, identity, restored)
+    }
+    case 'move-out': {
+      const { moveOut } = await import('./move.ts')
+      const moved = await moveOut({ home, file: named('move-out', file), force, program })
+      return done(home, moved.identity, { file: moved.file, facts: moved.facts })
+    }
+    case 'move-undo': {
+      const { undoMove } = await import('./move.ts')
+      const undone = undoMove(home)
+      return done(home, undone.identity, { file: undone.file })
+    }
     default:
       return keys(positionals[0] ?? '', home, file)
   }
@@ -71,18 +97,14 @@ async function main(): Promise<void> {
 async function keys(command: string, directory: string, file: string | undefined): Promise<void> {
   const { exportRootKey, forgetRootKey, importRootKey, keyFactsOf } = await import('./root-key.ts')
   const home = openHome(directory)
-  const named = (): string => {
-    if (file === undefined) throw new SelfsameError('invalid-request', `${command} needs --file FILE`)
-    return file
-  }
   switch (command) {
     case 'key-show':
       return done(directory, home.identity, keyFactsOf(home))
     case 'key-export':
-      exportRootKey(home, named(), await secret())
+      exportRootKey(home, named(command, file), await secret())
       return done(directory, home.identity, { file })
     case 'key-import':
-      importRootKey(home, named(), await secret())
+      importRootKey(home, named(command, file), await secret())
       return done(directory, home.identity, { file })
     case 'key-forget': {
       const forgotten = forgetRootKey(home, file === undefined ? null : { file, passphrase: await secret() })
@@ -91,9 +113,14 @@ async function keys(command: string, directory: string, file: string | undefined
     default:
       throw new SelfsameError(
         'invalid-request',
-        `${JSON.stringify(command)} is not init, join, run or key-...: this program is started by selfsame`,
+        `${JSON.stringify(command)} is not init, join, run, backup, restore, move-... or key-...: this program is started by selfsame`,
       )
   }
+}
+
+function named(command: string, file: string | undefined): string {
+  if (file === undefined) throw new SelfsameError('invalid-request', `${command} needs --file FILE`)
+  return file
 }
 
 async function run(home: string, detached: boolean): Promise<void> {

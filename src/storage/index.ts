@@ -1,4 +1,6 @@
 /** The front of the storage room: the port, its two implementations, and the lock of a home. */
+export { pinDatabase } from './database-copy.ts'
+export type { PinnedDatabase } from './database-copy.ts'
 export { lockHome } from './home-lock.ts'
 export type { HomeLock } from './home-lock.ts'
 export { createMemoryStore } from './memory-store.ts'

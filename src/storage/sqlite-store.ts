@@ -10,10 +10,11 @@ import type { DatabaseSync } from 'node:sqlite'
 import { assert, SelfsameError } from '../core/index.ts'
 import type { Logger } from '../core/index.ts'
 import { batchToProgram } from './batch-program.ts'
+import { checkDatabase } from './database-check.ts'
 import { migrate } from './migrations.ts'
 import { openForReading, openForWriting } from './sqlite-connection.ts'
 import { SqliteReads } from './sqlite-reads.ts'
-import { damageAdvice, toStorageError } from './storage-error.ts'
+import { toStorageError } from './storage-error.ts'
 import { CommitFailure } from './store.ts'
 import type { Store, WriteBatch } from './store.ts'
 import { WriterLink } from './writer-link.ts'
@@ -52,7 +53,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 function prepareFile({ path, logger, checkFirst }: SqliteStoreOptions): void {
   const database = openForWriting(path)
   try {
-    if (checkFirst) check(database)
+    if (checkFirst) checkDatabase(database)
     const steps = migrate(database)
     if (steps > 0) logger.info({ steps }, 'the database has the newest schema now')
     const checkpoint = database.prepare('pragma wal_checkpoint(truncate)').get()
@@ -62,12 +63,6 @@ function prepareFile({ path, logger, checkFirst }: SqliteStoreOptions): void {
   } finally {
     database.close()
   }
-}
-
-function check(database: DatabaseSync): void {
-  const faults = database.prepare('pragma quick_check(1)').all()
-  const fault = faults[0]?.quick_check
-  if (fault !== 'ok') throw new SelfsameError('storage-corrupt', `the database is damaged (${String(fault)}): ${damageAdvice}`)
 }
 
 class SqliteStore extends SqliteReads implements Store {
