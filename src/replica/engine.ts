@@ -4,7 +4,7 @@
  * events, messages. What arrives during a commit shares the next one. It does no I/O of its own: the store is a port.
  */
 import { HybridClock, SelfsameError, assert } from '../core/index.ts'
-import type { Clock, EnvelopeHash, FeedId, InstanceId, Logger, Random, RecordHash } from '../core/index.ts'
+import type { Clock, DocumentId, EnvelopeHash, FeedId, InstanceId, Logger, Random, RecordHash } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
 import type { Envelope, FrontierEntry, Header } from '../feed/index.ts'
 import { createMemberSet, decodeRecord } from '../membership/index.ts'
@@ -52,6 +52,8 @@ export interface Committed {
   /** Records that were new. */
   readonly records: readonly MembershipRecord[]
   readonly evidence: boolean
+  /** How long the store took; null where it stored nothing, or failed. */
+  readonly milliseconds: number | null
 }
 
 interface Batch {
@@ -85,11 +87,14 @@ interface Loaded {
 export class Engine {
   readonly #options: EngineOptions
   readonly #hybridClock: HybridClock
+  /** How often writes that had not seen each other were merged since this process started, by document. */
+  readonly conflicts = new Map<DocumentId, number>()
   #loaded: Loaded
   #members: MemberSet
   /** As told to others: only what is durable. */
   readonly #durable = new Map<FeedId, FrontierEntry>()
   readonly #listeners = new Set<(committed: Committed) => void>()
+  #commitBeganMs = 0
 
   #writes: PendingWrite[] = []
   #puts: PendingPut[] = []
@@ -160,6 +165,11 @@ export class Engine {
     let count = 0
     for (const entry of this.#durable.values()) if (entry.applied < entry.have) count += 1
     return count
+  }
+
+  /** Milliseconds for which the commit under way has been, 0 where there is none. */
+  get commitMilliseconds(): number {
+    return this.#state === 'committing' ? this.#options.clock.monotonic() - this.#commitBeganMs : 0
   }
 
   /** The durable frontier. */
@@ -264,7 +274,7 @@ export class Engine {
     )
     const acceptance = new Acceptance(ledger, this.#members)
     const lineageOf = (instance: InstanceId): InstanceId => this.#members.lineageOf(instance)
-    const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf })
+    const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf, conflicts: this.conflicts })
     this.#durable.clear()
     this.#waiting.clear()
     this.#ready.clear()
@@ -337,7 +347,7 @@ export class Engine {
       evidence: ledger.rows.evidence.length > 0,
     }
     if (ledger.isEmpty) {
-      this.#tell(batch, [])
+      this.#tell(batch, [], null)
       // Nothing was committed, so nothing lets others have their turn.
       if (this.#hasWork()) this.#options.clock.after(0, () => this.#schedulePump())
       return
@@ -468,6 +478,7 @@ export class Engine {
     const changed = this.#toldAnew(batch.records.length > 0 ? this.ledger.feeds() : this.ledger.changedFeeds())
     for (const envelope of batch.own) this.#wake(envelope.hash)
     this.#state = 'committing'
+    this.#commitBeganMs = this.#options.clock.monotonic()
     this.#settled = this.store.commit(this.ledger.takeBatch()).then(
       () => this.#committed(batch, changed),
       (error: unknown) => this.#commitFailed(batch, error),
@@ -476,13 +487,14 @@ export class Engine {
   }
 
   #committed(batch: Batch, changed: readonly FrontierEntry[]): void {
+    const milliseconds = this.commitMilliseconds
     this.ledger.settle()
     this.materialiser.settle()
     for (const entry of changed) this.#durable.set(entry.feed, entry)
     if (batch.cleared) this.#loaded = this.#load(this.store)
     this.#state = 'running'
     for (const read of this.#reads.splice(0)) read()
-    this.#tell(batch, batch.cleared ? [...this.#durable.values()] : changed)
+    this.#tell(batch, batch.cleared ? [...this.#durable.values()] : changed, milliseconds)
     this.#schedulePump()
   }
 
@@ -497,10 +509,10 @@ export class Engine {
     return entries
   }
 
-  #tell(batch: Batch, changed: readonly FrontierEntry[]): void {
+  #tell(batch: Batch, changed: readonly FrontierEntry[], milliseconds: number | null): void {
     for (const settle of batch.settle) settle()
     for (const put of batch.puts) put.resolve()
-    const committed = { changed, own: batch.own, records: batch.records, evidence: batch.evidence }
+    const committed = { changed, own: batch.own, records: batch.records, evidence: batch.evidence, milliseconds }
     for (const listener of this.#listeners) listener(committed)
   }
 
@@ -527,7 +539,7 @@ export class Engine {
     const changed = [...this.#durable.values()].filter(
       ({ applied, feed, have }) => before.get(feed)?.have !== have || before.get(feed)?.applied !== applied,
     )
-    for (const listener of this.#listeners) listener({ changed, own: [], records: [], evidence: false })
+    for (const listener of this.#listeners) listener({ changed, own: [], records: [], evidence: false, milliseconds: null })
     this.#schedulePump()
   }
 
@@ -570,7 +582,6 @@ export class Engine {
 }
 
 const nothingBuilt: BuiltWrites = { envelope: null, settle: [] }
-
 const emptyBatch: Batch = { cleared: false, own: [], settle: [], writes: [], records: [], puts: [], evidence: false }
 
 function readOnlyError(): SelfsameError {

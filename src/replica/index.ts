@@ -1,4 +1,5 @@
 /** The front of the replica room: one instance's engine, without any I/O of its own. */
+export type { Coverage, Shortfall, Standing } from './coverage.ts'
 export { addressBookToMeta } from './dialer.ts'
 export type { Evidence } from './evidence.ts'
 export type { BlamedPart, Origin, Proof } from './provenance.ts'

@@ -47,6 +47,8 @@ export interface MaterialiserOptions {
   readonly cacheBytes: number
   /** The instance at the root of an instance's lineage. */
   readonly lineageOf: (instance: InstanceId) => InstanceId
+  /** Where merges of writes that had not seen each other are counted, by document, once they are durable. */
+  readonly conflicts: Map<DocumentId, number>
 }
 
 export class Materialiser {
@@ -54,6 +56,7 @@ export class Materialiser {
   readonly #ledger: Ledger
   readonly #cacheBytes: number
   readonly #lineageOf: (instance: InstanceId) => InstanceId
+  readonly #conflicts: Map<DocumentId, number>
   /** In order of last use. */
   readonly #live = new Map<DocumentId, LiveEntry>()
   /** Sum of what the live documents take. */
@@ -65,12 +68,15 @@ export class Materialiser {
   readonly #pendingSegments = new Map<string, SegmentRow>()
   readonly #pendingOperations = new Map<string, OperationRow>()
   readonly #pendingQuarantine = new Map<string, number>()
+  /** By document, what names each case: a request that is tried twice is one. */
+  readonly #pendingConflicts = new Map<DocumentId, Set<string>>()
 
   constructor(options: MaterialiserOptions) {
     this.#store = options.store
     this.#ledger = options.ledger
     this.#cacheBytes = options.cacheBytes
     this.#lineageOf = options.lineageOf
+    this.#conflicts = options.conflicts
   }
 
   /** Whether the batch under way changes the document: what is in memory is not durable yet. */
@@ -125,7 +131,10 @@ export class Materialiser {
     for (const [index, verdict] of judged.entries()) {
       const { document } = references[index] as (typeof references)[number]
       const isApplied = verdict !== null && typeof verdict !== 'string' && !reasons.has(document)
-      keysOfBodies.push(isApplied ? this.#applyBody(envelope, document, verdict.body, position, verdict.entries, firstEntry) : [])
+      const isConcurrent = isApplied && this.#isConcurrent(envelope, document, verdict.body, past)
+      const keys = isApplied ? this.#applyBody(envelope, document, verdict.body, position, verdict.entries, firstEntry) : []
+      if (isConcurrent) this.#noteConflicts(envelope, document, verdict.body.kind as LiveKind, keys)
+      keysOfBodies.push(keys)
       if (isApplied) firstEntry += verdict.entries.length
     }
     this.#ledger.markApplied(envelope, past.growth, encodeChanged(keysOfBodies))
@@ -147,6 +156,30 @@ export class Materialiser {
     }
     this.#record(envelope, document, body, position, entries, firstEntry)
     return keys
+  }
+
+  /** Whether an update of a document whose readers can tell comes from an author who had not seen what others wrote there. */
+  #isConcurrent({ header }: Envelope, document: DocumentId, { kind, update }: UpdateBody, { past }: DeclaredPast): boolean {
+    if ((kind !== 'register' && kind !== 'text' && kind !== 'json') || update.length === 0) return false
+    const isUnseen = (touch: { readonly feed: FeedId; readonly sequence: number }): boolean =>
+      touch.feed !== header.feed && touch.sequence > (past.get(touch.feed) ?? 0)
+    const pending = this.#ledger.rows.touches.some((touch) => touch.document === document && isUnseen(touch))
+    return pending || this.#store.documentHeads(document).some(isUnseen)
+  }
+
+  /** Of a register map only keys count that now have siblings: writes to different keys have nothing to do with each other. */
+  #noteConflicts({ hash }: Envelope, document: DocumentId, kind: LiveKind, keys: readonly string[]): void {
+    if (kind !== 'register') return this.noteConflict(document, hash)
+    const value = this.live(document, kind).value()
+    assert(value.kind === 'register', 'a register document reads as registers')
+    for (const key of keys) if ((value.cells.get(key)?.length ?? 0) > 1) this.noteConflict(document, `${hash}:${key}`)
+  }
+
+  /** Counts a conflict of the batch under way; the same `name` again is the same one. */
+  noteConflict(document: DocumentId, name: string): void {
+    const names = this.#pendingConflicts.get(document)
+    if (names === undefined) this.#pendingConflicts.set(document, new Set([name]))
+    else names.add(name)
   }
 
   /** Takes note of an envelope that this instance wrote: its documents hold its changes already. */
@@ -191,6 +224,7 @@ export class Materialiser {
       const entry = this.#live.get(document)
       if (entry !== undefined) this.#weigh(entry)
     }
+    for (const [document, { size }] of this.#pendingConflicts) this.#conflicts.set(document, (this.#conflicts.get(document) ?? 0) + size)
     // The documents in use stay for the next batch, however large they are.
     this.#evict()
     this.#clearPending()
@@ -420,6 +454,7 @@ export class Materialiser {
     this.#pendingSegments.clear()
     this.#pendingOperations.clear()
     this.#pendingQuarantine.clear()
+    this.#pendingConflicts.clear()
   }
 }
 

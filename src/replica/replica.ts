@@ -3,11 +3,13 @@
  * dialer, presence and reading together; a daemon gives it a store and a transport, a simulator gives it others.
  */
 import { SelfsameError } from '../core/index.ts'
-import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
+import type { Clock, DocumentId, FeedId, InstanceId, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import type { JsonObject } from '../document/index.ts'
 import type { MemberTable } from '../membership/index.ts'
 import type { Link, LinkId, Transport, TransportHandlers } from '../network/index.ts'
 import type { Store } from '../storage/index.ts'
+import { coverageOf, standingOf } from './coverage.ts'
+import type { Coverage, CoverageSource, Standing } from './coverage.ts'
 import { Dialer } from './dialer.ts'
 import type { LocalWrite, WriteOutcome } from './draft.ts'
 import { Engine } from './engine.ts'
@@ -293,6 +295,45 @@ export class Replica {
 
   presence(): readonly { readonly instance: InstanceId; readonly state: JsonObject }[] {
     return this.#presence.states()
+  }
+
+  /** Calls `listener` after each commit with how long the store took for it, milliseconds. */
+  onCommit(listener: (milliseconds: number) => void): () => void {
+    return this.#engine.onCommitted(({ milliseconds }) => {
+      if (milliseconds !== null) listener(milliseconds)
+    })
+  }
+
+  /** How far feeds are applied now, here and at the others, as `coverage` takes it. */
+  standing(): Standing {
+    return standingOf(this.#coverageSource)
+  }
+
+  /** What other members, and this one, still lack of a standing. Rejects with a `SelfsameError` while the store cannot be read. */
+  coverage(standing: Standing): Promise<Coverage> {
+    return coverageOf(this.#coverageSource, standing)
+  }
+
+  /** How often writes that had not seen each other were merged since this process started, by document. */
+  get conflicts(): ReadonlyMap<DocumentId, number> {
+    return this.#engine.conflicts
+  }
+
+  /** Whether the store can be read, and for how long, in milliseconds, the commit under way has been. */
+  get progress(): { readonly isReadable: boolean; readonly commitMilliseconds: number } {
+    const { commitMilliseconds, isReadable } = this.#engine
+    return { isReadable, commitMilliseconds }
+  }
+
+  /** Feeds, and envelopes of them, that are stored. */
+  get stored(): { readonly feeds: number; readonly envelopes: number } {
+    const frontier = this.#engine.frontier()
+    return { feeds: frontier.size, envelopes: [...frontier.values()].reduce((sum, { have }) => sum + have, 0) }
+  }
+
+  get #coverageSource(): CoverageSource {
+    const { clock, identity } = this.#options
+    return { engine: this.#engine, clock, own: identity.instance, told: () => this.#sync.told() }
   }
 
   peers(): readonly PeerState[] {

@@ -266,7 +266,13 @@ export class Writer {
         return
       }
       const [document, kind] = next
-      const context = { client, stamp, textVersion: (version: string) => store.textVersion(document, version) }
+      // Asked for where the text was written against another version than the present one.
+      const textVersion = (version: string): string | undefined => {
+        const content = store.textVersion(document, version)
+        if (content !== undefined) materialiser.noteConflict(document, version)
+        return content
+      }
+      const context = { client, stamp, textVersion }
       const update = materialiser.live(document, kind).edit(context, (apply) => {
         appliers.set(document, apply)
         enter(index + 1)
