@@ -16,6 +16,8 @@ const beforeTheApi: readonly ErrorCode[] = [
   'home-exists',
   'home-unsafe',
   'storage-version',
+  'backup-refused',
+  'home-moved',
   'ticket-invalid',
   'join-refused',
   'key-refused',
