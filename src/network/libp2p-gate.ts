@@ -11,8 +11,8 @@ import { addressHost } from './addresses.ts'
 const hostHandshakesMax = 32
 /** Connections of one key: two for a member that connects from both sides, and as many again for each copy of its home. */
 const keyConnectionsMax = 6
-/** Connections of strangers while an invite is open. A joiner needs one for a tenth of a second. */
-const strangersMax = 16
+/** Connections of strangers while an invite is open. A joiner needs one for a tenth of a second; of too many, the host that has most loses its oldest. */
+const strangersMax = 64
 /** Streams that a peer may open on one connection, at once and in a second. It needs six, and one now and then. */
 const streamsMost = 64
 const streamsPerSecond = 2
@@ -34,7 +34,8 @@ export function createGate({ logger, isMember }: GateOptions): Gate {
   const handshakesByHost = new Map<string, Set<string>>()
   /** Open, the oldest first. */
   const connectionsByKey = new Map<string, Set<Connection>>()
-  const strangers = new Set<Connection>()
+  /** Of strangers, likewise. */
+  const strangersByHost = new Map<string, Set<Connection>>()
 
   function settled(address: string): void {
     const host = hostOf(address)
@@ -43,11 +44,20 @@ export function createGate({ logger, isMember }: GateOptions): Gate {
     if (handshakes?.size === 0) handshakesByHost.delete(host)
   }
 
-  /** Adds one to `held` until it closes, and closes the oldest where that makes too many. */
-  function hold(connection: Connection, held: Set<Connection>, most: number, reason: string): void {
-    held.add(connection)
+  /** Counts a connection among those of its kind until it closes. Returns those. */
+  function hold(connection: Connection, heldByName: Map<string, Set<Connection>>, name: string): Set<Connection> {
+    const held = heldByName.get(name) ?? new Set()
+    heldByName.set(name, held.add(connection))
+    connection.addEventListener('close', () => {
+      held.delete(connection)
+      if (held.size === 0 && heldByName.get(name) === held) heldByName.delete(name)
+    })
+    return held
+  }
+
+  function closeOldest(held: Set<Connection>, reason: string): void {
     const [oldest] = held
-    if (held.size <= most || oldest === undefined) return
+    if (oldest === undefined) return
     held.delete(oldest)
     logger.debug({ address: oldest.remoteAddr.toString() }, reason)
     oldest.abort(new Error(reason))
@@ -66,16 +76,13 @@ export function createGate({ logger, isMember }: GateOptions): Gate {
 
     opened(connection) {
       settled(withoutPeerId(connection.remoteAddr.toString()))
-      const key = connection.remotePeer.toString()
-      const ofKey = connectionsByKey.get(key) ?? new Set()
-      connectionsByKey.set(key, ofKey)
-      connection.addEventListener('close', () => {
-        strangers.delete(connection)
-        ofKey.delete(connection)
-        if (ofKey.size === 0) connectionsByKey.delete(key)
-      })
-      hold(connection, ofKey, keyConnectionsMax, 'one key holds too many connections')
-      if (!isMember(connection.remotePeer)) hold(connection, strangers, strangersMax, 'too many strangers hold connections')
+      const ofKey = hold(connection, connectionsByKey, connection.remotePeer.toString())
+      if (ofKey.size > keyConnectionsMax) closeOldest(ofKey, 'one key holds too many connections')
+      if (isMember(connection.remotePeer)) return
+      hold(connection, strangersByHost, hostOf(withoutPeerId(connection.remoteAddr.toString())))
+      const hosts = [...strangersByHost.values()]
+      const largest = hosts.reduce((most, held) => (held.size > most.size ? held : most), new Set<Connection>())
+      if (hosts.reduce((sum, held) => sum + held.size, 0) > strangersMax) closeOldest(largest, 'too many strangers hold connections')
     },
   }
 }

@@ -39,7 +39,10 @@ export function readAtPace(stream: Stream, pace: Pace, take: (bytes: Uint8Array,
   const hold = (milliseconds: number): void => {
     held = true
     spent = 0
-    if (stream.readStatus === 'readable') stream.pause()
+    // Not from within a message: a stream that is going on tells the other side so right after it gave what had waited.
+    queueMicrotask(() => {
+      if (held && stream.readStatus === 'readable') stream.pause()
+    })
     pace.clock.after(milliseconds, () => {
       held = false
       turn()

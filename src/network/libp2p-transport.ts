@@ -202,7 +202,7 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
             maxInboundStreams: streamsMax,
             streamOptions: {
               maxWriteBufferLength: waitingBytesMax,
-              maxReadBufferLength: receivedBytesMax,
+              maxReadBufferLength: 2 * receivedBytesMax,
               maxStreamWindowSize: receivedBytesMax,
             },
           })(),

@@ -113,6 +113,7 @@ export const casesOutside: readonly Case[] = [
     joins: false,
     recorded: 'adversary',
     refusal: /the honest instance joined/,
+    secondsMin: 8,
     async attack(arena) {
       const { port, ticket } = arena
       const silent = Array.from({ length: 40 }, async () => {
@@ -124,7 +125,7 @@ export const casesOutside: readonly Case[] = [
         }
       })
       await pause(arena, 1_000)
-      const honest = await openHostilePeer(createSigningKey(systemRandom))
+      const honest = await openHostilePeer(createSigningKey(systemRandom), '127.0.0.1')
       let words = 'in vain'
       for (let turn = 0; turn < 10 && words === 'in vain' && !arena.ended.aborted; turn += 1) {
         const joined = await honest.join(ticket ?? '', port).catch((error: unknown) => ({ refused: String(error) }))
@@ -142,6 +143,7 @@ export const casesOutside: readonly Case[] = [
     joins: true,
     recorded: 'adversary',
     refusal: /a member got through/,
+    secondsMin: 4,
     async attack(arena) {
       const opened = await Promise.allSettled(Array.from({ length: 400 }, () => rawSocket(arena.port)))
       const sockets = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))

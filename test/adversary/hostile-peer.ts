@@ -12,6 +12,7 @@ import { identify } from '@libp2p/identify'
 import type { Identify } from '@libp2p/identify'
 import type { Connection, Stream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
+import type { TCPSocketOptions } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
@@ -82,10 +83,14 @@ export function readTicket(text: string): Ticket {
   return ticket.value
 }
 
-export async function openHostilePeer(key: SigningKey): Promise<HostilePeer> {
+/** The loopback address that the adversary comes from: another host than that of the honest. */
+const hostileHost = '127.0.0.66'
+
+export async function openHostilePeer(key: SigningKey, host: string = hostileHost): Promise<HostilePeer> {
   const node: Libp2p<{ identify: Identify; gossip: GossipSub }> = await createLibp2p<{ identify: Identify; gossip: GossipSub }>({
     privateKey: await generateKeyPairFromSeed('Ed25519', key.seed),
-    transports: [tcp()],
+    // Whatever Node's sockets take is passed on to them.
+    transports: [tcp({ dialOpts: { localAddress: host } as TCPSocketOptions })],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionMonitor: { enabled: false },
@@ -210,10 +215,10 @@ export async function openHostilePeer(key: SigningKey): Promise<HostilePeer> {
   }
 }
 
-/** A TCP connection that has not said anything, from a loopback address of its own. */
-export function rawSocket(port: number, from = '127.0.0.66'): Promise<Socket> {
+/** A TCP connection that has not said anything. */
+export function rawSocket(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: '127.0.0.1', localAddress: from }, () => resolve(socket))
+    const socket = connect({ port, host: '127.0.0.1', localAddress: hostileHost }, () => resolve(socket))
     socket.on('error', reject)
   })
 }

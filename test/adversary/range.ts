@@ -4,7 +4,7 @@
  */
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { agreed, connected, createGroup, until } from '../e2e/group.ts'
@@ -56,8 +56,10 @@ export async function openRange(): Promise<Range> {
   const victim = await group.found('victim')
   const honest = await Promise.all([group.join('second', victim), group.join('third', victim)])
   const probeFile = join(group.directory, 'loop.jsonl')
+  const diedFile = `${probeFile}.died`
+  const environment = { LOOP_PROBE: probeFile, NODE_OPTIONS: `--import=${pathToFileURL(fileOf('loop-probe.ts')).href}` }
   await victim.stop()
-  await victim.up({ LOOP_PROBE: probeFile, NODE_OPTIONS: `--import=${pathToFileURL(fileOf('loop-probe.ts')).href}` })
+  await victim.up(environment)
   const [second, third] = honest
   await connected(victim, second, third)
   const traffic = await openTraffic(victim, second)
@@ -114,7 +116,19 @@ export async function openRange(): Promise<Range> {
   }
 
   return {
-    run,
+    async run(attack, seconds) {
+      try {
+        return await run(attack, seconds)
+      } catch (error) {
+        if (await lives(victim)) throw error
+        // The next case gets a victim that lives.
+        const words = existsSync(diedFile) ? readFileSync(diedFile, 'utf8') : find(/"level":"error"/u, readLog(victim))
+        rmSync(diedFile, { force: true })
+        await victim.kill()
+        await victim.up(environment)
+        throw new Error(`the victim died: ${words}`, { cause: error })
+      }
+    },
     async close() {
       await traffic.close()
       await group.close()
@@ -219,6 +233,17 @@ function logFrom({ home }: Instance): () => string[] {
     const text = [...before.map((name) => readFileSync(join(directory, name)).subarray(from)), bytes.subarray(rotated ? 0 : from)]
     return Buffer.concat(text).toString().split('\n')
   }
+}
+
+function readLog({ home }: Instance): string[] {
+  return readFileSync(join(home, 'run', 'daemon.log'), 'utf8').split('\n')
+}
+
+function lives({ agent }: Instance): Promise<boolean> {
+  return agent.health().then(
+    () => true,
+    () => false,
+  )
 }
 
 /** What a daemon shows to a person. */

@@ -10,6 +10,8 @@ class FakeStream extends EventTarget {
   readStatus = 'readable'
   writeStatus = 'writable'
   status = 'open'
+  /** What the other side was told last. */
+  told: 'go on' | 'wait' = 'go on'
   #waiting: Uint8Array[] = []
 
   arrive(bytes: Uint8Array): void {
@@ -19,12 +21,14 @@ class FakeStream extends EventTarget {
 
   pause(): void {
     this.readStatus = 'paused'
+    this.told = 'wait'
   }
 
   resume(): void {
     this.readStatus = 'readable'
     const waiting = Buffer.concat(this.#waiting.splice(0))
     if (waiting.length > 0) this.arrive(new Uint8Array(waiting))
+    this.told = 'go on'
   }
 
   abort(): void {
@@ -65,13 +69,15 @@ describe('a stream that is read at a pace', () => {
     let count = 0
     const pace = { clock, spend: (cost: number) => allowance.spend(cost) }
     openFrameStream(asStream(stream), { bytesMax: 100, pace }, { frame: () => (count += 1), drained() {}, ended() {} })
-    stream.arrive(frames(500))
-    await clock.advance(1_000)
-    expect(stream.readStatus).toBe('paused')
+    stream.arrive(frames(100))
+    await clock.advance(10)
+    stream.arrive(frames(400))
+    await clock.advance(990)
+    expect([stream.readStatus, stream.told]).toEqual(['paused', 'wait'])
     expect(count).toBeGreaterThan(90)
     expect(count).toBeLessThan(120)
     await clock.advance(10_000)
-    expect([count, stream.readStatus]).toEqual([500, 'readable'])
+    expect([count, stream.readStatus, stream.told]).toEqual([500, 'readable', 'go on'])
   })
 
   it('bears that the connection of a paused stream closes below it', async () => {
