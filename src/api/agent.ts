@@ -1,5 +1,6 @@
 /** What the client gives to a program: one agent, as its daemon on this machine serves it. `client.ts` makes one. */
 import type {
+  Alert,
   BlamedPart,
   Change,
   ChangePage,
@@ -28,6 +29,7 @@ import type {
   NewKey,
   Operation,
   Presence,
+  Ready,
   Receipt,
   RegisterCell,
   Role,
@@ -91,6 +93,11 @@ export interface WatchOptions {
   /** Resume after this change; `start` for everything that this home knows; from now on unless told. */
   readonly cursor?: string
   readonly signal?: AbortSignal
+}
+
+export interface AlertEvent {
+  readonly type: 'raised' | 'cleared'
+  readonly alert: Alert
 }
 
 export interface Log {
@@ -210,6 +217,12 @@ export interface Agent {
   replaceKey(input?: KeyInput): Promise<NewKey>
   status(): Promise<Status>
   health(): Promise<Health>
+  /** That the daemon serves and gets on. Rejects with `unavailable` or `read-only`, saying what does not. */
+  ready(): Promise<Ready>
+  /** In the text format of Prometheus. */
+  metrics(): Promise<string>
+  /** Alerts as they are raised and cleared, beginning with those that are raised, until the connection ends. */
+  alerts(options?: { readonly signal?: AbortSignal }): AsyncIterableIterator<AlertEvent>
   /** Asks the daemon to stop; it may run on for a moment. */
   shutdown(): Promise<void>
   /** Closes the connections of this client; watches end. */

@@ -10,6 +10,7 @@ import type { ErrorCode } from '../core/index.ts'
 import type {
   Agent,
   AgentSet,
+  AlertEvent,
   ConnectOptions,
   Counter,
   ImportOptions,
@@ -29,7 +30,7 @@ import { abortReason, createConnection } from './http-connection.ts'
 import type { Connection, Place, RequestOptions } from './http-connection.ts'
 import { linesOf } from './lines.ts'
 import { problemToError } from './problem.ts'
-import type { Change, EntryInput, ImportProgress, LogEntry } from './schemas.ts'
+import type { Alert, Change, EntryInput, ImportProgress, LogEntry } from './schemas.ts'
 import { loopbackOf } from './tcp.ts'
 import { bigintToInteger, integerToBigint } from './values.ts'
 
@@ -133,6 +134,9 @@ function createAgent(connection: Connection): Agent {
     replaceKey: (input = {}) => call('key.replace', { body: input }),
     status: () => call('status.read'),
     health: () => call('health.read'),
+    ready: () => call('ready.read'),
+    metrics: () => metricsOf(connection),
+    alerts: ({ signal } = {}) => watchAlerts(connection, signal === undefined ? closed.signal : AbortSignal.any([closed.signal, signal])),
     shutdown: () => call('daemon.shutdown'),
     async close() {
       closed.abort()
@@ -378,6 +382,23 @@ async function* watchChanges(
     }
     await pause(Math.min(reconnectMillisecondsMin * 2 ** failures, reconnectMillisecondsMax), signal)
     failures += 1
+  }
+}
+
+async function metricsOf(connection: Connection): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of (await connection.open('metrics.read')) as AsyncIterable<Buffer>) chunks.push(chunk)
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+async function* watchAlerts(connection: Connection, signal: AbortSignal): AsyncGenerator<AlertEvent> {
+  try {
+    for await (const { data, event } of eventsOf(await connection.open('alerts.watch', { signal }))) {
+      if (event === 'raised' || event === 'cleared') yield { type: event, alert: JSON.parse(data) as Alert }
+      else if (event === 'problem') throw problemToError(JSON.parse(data) as object, 500)
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error
   }
 }
 

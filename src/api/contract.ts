@@ -467,6 +467,14 @@ export const routes = {
     status: 200,
     errors: ['storage-corrupt'],
   },
+  'alerts.watch': {
+    ...paths['alerts.watch'],
+    needs: 'everything',
+    summary: 'Alerts as they are raised and cleared, as server-sent events, beginning with those that are raised',
+    alternatives: { 'text/event-stream': shapes.alert },
+    status: 200,
+    errors: [],
+  },
   'status.read': {
     ...paths['status.read'],
     needs: 'everything',
@@ -478,10 +486,26 @@ export const routes = {
   'health.read': {
     ...paths['health.read'],
     needs: 'nothing',
-    summary: 'Whether anything needs attention',
+    summary: 'That the daemon is alive, and whether anything needs attention; cheap',
     response: shapes.health,
     status: 200,
     errors: [],
+  },
+  'ready.read': {
+    ...paths['ready.read'],
+    needs: 'nothing',
+    summary: 'That the daemon serves and gets on: the store can be read and written, and commits come to their end',
+    response: shapes.ready,
+    status: 200,
+    errors: ['read-only'],
+  },
+  'metrics.read': {
+    ...paths['metrics.read'],
+    needs: 'everything',
+    summary: 'Metrics in the text format of Prometheus',
+    alternatives: { 'text/plain': Type.String() },
+    status: 200,
+    errors: ['storage-corrupt'],
   },
   'openapi.read': {
     ...paths['openapi.read'],

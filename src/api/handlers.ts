@@ -12,7 +12,7 @@ import { pageEntriesMax, replicaWaitMillisecondsMax } from './schemas.ts'
 import type { EntryInput, ImportProgress, JsonPatchOperation, Operation, Receipt } from './schemas.ts'
 import type { Tokens } from './tokens.ts'
 import { timeToMilliseconds } from './values.ts'
-import { watchEvents } from './watch.ts'
+import { watchAlerts, watchEvents } from './watch.ts'
 
 /** A request to a route, checked against the contract. */
 export interface Call<Id extends RouteId> {
@@ -124,8 +124,18 @@ export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, op
     'tokens.revoke': async ({ params }) => tokens.revoke(params.name),
     'key.replace': ({ body }) => port.replaceKey(body),
     'evidence.list': () => port.evidence(),
+    'alerts.watch': async (call) => {
+      const events = watchAlerts({ port, clock, signal: call.watching() })
+      return new OtherAnswer(
+        mediaTypes.events,
+        streamOf(events, (data) => `event: problem\ndata: ${data}\n\n`),
+        { 'cache-control': 'no-store' },
+      )
+    },
     'status.read': () => port.status(),
     'health.read': () => port.health(),
+    'ready.read': () => port.ready(),
+    'metrics.read': async () => new OtherAnswer(`${mediaTypes.text}; version=0.0.4; charset=utf-8`, await port.metrics()),
     'openapi.read': async () => openapi,
     'daemon.shutdown': () => port.shutdown(),
   }

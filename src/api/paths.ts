@@ -45,8 +45,11 @@ export const paths = {
   'tokens.revoke': { method: 'DELETE', path: '/v1/tokens/:name' },
   'key.replace': { method: 'POST', path: '/v1/key' },
   'evidence.list': { method: 'GET', path: '/v1/evidence' },
+  'alerts.watch': { method: 'GET', path: '/v1/alerts/watch' },
   'status.read': { method: 'GET', path: '/v1/status' },
   'health.read': { method: 'GET', path: '/v1/health' },
+  'ready.read': { method: 'GET', path: '/v1/ready' },
+  'metrics.read': { method: 'GET', path: '/v1/metrics' },
   'openapi.read': { method: 'GET', path: '/v1/openapi.json' },
   'daemon.shutdown': { method: 'POST', path: '/v1/shutdown' },
 } as const satisfies Record<string, Path>

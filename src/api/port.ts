@@ -6,6 +6,7 @@
  * Reading a document that nobody wrote gives the empty value of its kind. JSON values come with their keys sorted.
  */
 import type {
+  Alert,
   Blame,
   ChangePage,
   CounterValue,
@@ -31,6 +32,7 @@ import type {
   NewKey,
   Operation,
   Presence,
+  Ready,
   Receipt,
   RegisterValue,
   Role,
@@ -129,6 +131,14 @@ export interface AgentPort {
   status(): Promise<Status>
   /** Cheap, however much is stored: asked at the begin of every connection. */
   health(): Promise<Health>
+  /** Rejects with `unavailable` or `read-only`, saying what does not get on. */
+  ready(): Promise<Ready>
+  /** In the text format of Prometheus. */
+  metrics(): Promise<string>
+  /** Those that are raised, the oldest first. */
+  alerts(): readonly Alert[]
+  /** Calls `listener` when some were raised or cleared, with nothing. The returned function ends it. */
+  onAlert(listener: () => void): () => void
   /** Asks the daemon to stop; resolves when that was noted. */
   shutdown(): Promise<void>
 }

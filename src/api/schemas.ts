@@ -415,14 +415,25 @@ export type KeyInput = Static<typeof keyInput>
 export const newKey = shape('NewKey', { instance: author, key: Type.String({ description: 'the public key, hexadecimal' }) })
 export type NewKey = Static<typeof newKey>
 
+const documentPlace = shape('DocumentPlace', { kind: documentKind, name: Type.String() })
+
 export const peer = shape('Peer', {
   instance: author,
   state: oneOf(['connected', 'connecting', 'offline']),
   address: orNull(Type.String()),
+  roundTripMilliseconds: orNull(Type.Number({ minimum: 0, description: 'of the last ping' })),
+  program: orNull(Type.String({ description: 'name and version of what it runs, as it said last' })),
   lastSeen: orNull(time),
   behind: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it lacks, by what it last told; null where it never told' })),
   ahead: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it has and this instance lacks, by what it last told' })),
   told: orNull(Type.String({ format: 'date-time', description: 'when it last told' })),
+  lacks: orNull(
+    shape(
+      null,
+      { documents: count, first: list(documentPlace) },
+      { description: 'how many documents it lacks something of, and the first of them, by what it last told; null where it never told' },
+    ),
+  ),
 })
 export type Peer = Static<typeof peer>
 
@@ -432,6 +443,34 @@ export const attention = shape(
   { description: 'something for a person to look at' },
 )
 export type Attention = Static<typeof attention>
+
+export const alert = shape(
+  'Alert',
+  {
+    id: Type.String({ description: 'names the case' }),
+    kind: Type.String(),
+    detail: Type.String(),
+    since: time,
+    raised: Type.String({ format: 'date-time', description: 'when it became an alert' }),
+  },
+  { description: 'something that a person should know; it clears by itself when it no longer holds' },
+)
+export type Alert = Static<typeof alert>
+
+const conflictedDocument = shape('ConflictedDocument', { ...documentPlace.properties, conflicts: count })
+
+const signals = shape(
+  'Signals',
+  {
+    driftPercent: orNull(Type.Number({ minimum: 0, maximum: 100, description: 'documents that differ from what connected members told' })),
+    lagSeconds: orNull(Type.Number({ minimum: 0, description: 'age of the oldest envelope that a member lacks' })),
+    recoverySeconds: orNull(Type.Number({ minimum: 0, description: 'from the start of the daemon until it was ready' })),
+    conflicts: Type.Integer({ minimum: 0, description: 'writes that had not seen each other and were merged, since the start' }),
+    conflictedDocuments: list(conflictedDocument, { description: 'where, the most first; at most ten' }),
+  },
+  { description: 'as of the last look, a few seconds ago; null where nothing is known' },
+)
+export type Signals = Static<typeof signals>
 
 const evidence = shape('Evidence', {
   kind: Type.String({ description: 'fork, stale-stamp, second-copy, quarantine, refused-feed, refused-peer or refused-join' }),
@@ -464,6 +503,7 @@ export const evidenceList = shape('EvidenceList', {
 export type EvidenceList = Static<typeof evidenceList>
 
 export const status = shape('Status', {
+  state: oneOf(['healthy', 'degraded'], { description: 'degraded: something wants attention' }),
   version: Type.String(),
   agent: shape(null, { id: Type.String(), name: Type.String() }),
   instance: shape(null, { id: Type.String(), name: Type.String(), role: orNull(role), key: Type.String() }),
@@ -474,6 +514,7 @@ export const status = shape('Status', {
   peers: list(peer),
   documents: count,
   entries: Type.Integer({ minimum: 0, description: 'log entries' }),
+  signals,
   attention: list(attention),
 })
 export type Status = Static<typeof status>
@@ -484,6 +525,9 @@ export const health = shape('Health', {
   attention: list(attention),
 })
 export type Health = Static<typeof health>
+
+export const ready = shape('Ready', { ready: Type.Literal(true), uptimeSeconds: Type.Number({ minimum: 0 }) })
+export type Ready = Static<typeof ready>
 
 const tokenName = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',

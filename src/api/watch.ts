@@ -1,10 +1,10 @@
 /**
- * Watching changes as server-sent events. A watcher holds a cursor and reads the store from there, woken by commits: nothing is
+ * Watching changes, and alerts, as server-sent events. A watcher holds a cursor and reads the store from there, woken by commits: nothing is
  * queued for it, so a slow one costs no more than a fast one, and one that comes back goes on where it was.
  */
 import type { Clock } from '../core/index.ts'
 import type { AgentPort } from './port.ts'
-import type { Change } from './schemas.ts'
+import type { Alert, Change } from './schemas.ts'
 
 /** Changes per read. A change of a log can carry an envelope full of entries, so this bounds what one watcher holds in memory. */
 const changesPerRead = 32
@@ -49,6 +49,44 @@ export async function* watchEvents(watch: Watch): AsyncGenerator<string> {
     watch.signal.removeEventListener('abort', alarm.ring)
     unsubscribe()
   }
+}
+
+export interface AlertWatch {
+  readonly port: Pick<AgentPort, 'alerts' | 'onAlert'>
+  readonly clock: Clock
+  /** Ends the watch. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Yields server-sent events: `raised` and `cleared`, with an alert as data. What is raised already comes first; after that, what
+ * is different from what this watcher was told, so that nothing is queued for it either.
+ */
+export async function* watchAlerts({ clock, port, signal }: AlertWatch): AsyncGenerator<string> {
+  let told = new Map<string, Alert>()
+  const alarm = createAlarm(clock)
+  const unsubscribe = port.onAlert(alarm.ring)
+  signal.addEventListener('abort', alarm.ring, { once: true })
+  try {
+    // The answer begins at once, also where there is nothing to tell.
+    yield ': alerts\n\n'
+    while (!signal.aborted) {
+      const raised = new Map(port.alerts().map((alert) => [alert.id, alert]))
+      const cleared = [...told.values()].filter(({ id, raised: since }) => raised.get(id)?.raised !== since)
+      const fresh = [...raised.values()].filter(({ id, raised: since }) => told.get(id)?.raised !== since)
+      const events = [...cleared.map((alert) => alertToEvent('cleared', alert)), ...fresh.map((alert) => alertToEvent('raised', alert))]
+      if (events.length > 0) yield events.join('')
+      told = raised
+      if ((await alarm.wait(heartbeatMilliseconds)) === 'timeout') yield ': heartbeat\n\n'
+    }
+  } finally {
+    signal.removeEventListener('abort', alarm.ring)
+    unsubscribe()
+  }
+}
+
+function alertToEvent(type: 'raised' | 'cleared', alert: Alert): string {
+  return `event: ${type}\ndata: ${JSON.stringify(alert)}\n\n`
 }
 
 /** Where the next change has the same cursor there is no id yet: a watcher that is cut off between the two must get the second one. */

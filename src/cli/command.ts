@@ -30,6 +30,8 @@ export interface Context<Options> {
   readonly streams: Streams
   /** Path of the daemon's program. */
   readonly daemonProgram: string
+  /** The exit code, where the command did what was asked and has something else than 0 to say. */
+  readonly finish: (exitCode: number) => void
 }
 
 export interface AgentContext<Options> extends Context<Options> {
@@ -56,12 +58,16 @@ export interface Doors {
 /** What commander calls: with the arguments, the command's own options and the command. */
 type Action = (...given: unknown[]) => Promise<void>
 
-export function createDoors(program: Command, { streams, connect, daemonProgram }: Surroundings): Doors {
+export function createDoors(
+  program: Command,
+  { streams, connect, daemonProgram }: Surroundings,
+  finish: (exitCode: number) => void,
+): Doors {
   function action<Options, Args extends readonly unknown[]>(run: (context: Context<Options>, ...args: Args) => Promise<void>): Action {
     return async (...given) => {
       const options = (given.at(-1) as Command).optsWithGlobals<Options & CommonOptions>()
       const output = createOutput(streams, { json: options.json === true, quiet: options.quiet === true })
-      await run({ home: options.home, options, output, streams, daemonProgram }, ...(given.slice(0, -2) as unknown as Args))
+      await run({ home: options.home, options, output, streams, daemonProgram, finish }, ...(given.slice(0, -2) as unknown as Args))
     }
   }
   const reach = (home: string | undefined): Promise<Agent> => connect(home === undefined ? {} : { home })

@@ -1,49 +1,8 @@
-/** The commands on the group of instances as a whole: status, presence, the network, what changes, and what all hold. */
-import type { Change, DocumentKind, Peer, Presence, Status } from '../api/client.ts'
+/** The commands on the group of instances as a whole: presence, the network, what changes, and what all hold. */
+import type { Change, DocumentKind, Presence } from '../api/client.ts'
 import type { AgentContext, Doors } from './command.ts'
 import { entryText } from './log-commands.ts'
-import { amountText, columnsOf, inlineOf, localTime, spanOf } from './output.ts'
-
-export function addStatusCommand({ program, command, onAgent }: Doors): void {
-  command(program, 'status', 'Show this instance, its peers, and what wants attention', 'status --json').action(
-    onAgent(async ({ agent, output }: AgentContext<object>) => {
-      const status = await agent.status()
-      await output.answer(status, statusText(status))
-    }),
-  )
-}
-
-function statusText(status: Status): string {
-  const { agent, instance, network, peers, attention } = status
-  const lost = attention.find(({ kind }) => kind === 'removed' || kind === 'suspended')
-  const role = instance.role ?? (lost === undefined ? 'not a member' : `${lost.kind}: no member any more`)
-  const facts = columnsOf([
-    ['agent', `${agent.name}  ${agent.id.slice(0, 16)}`],
-    ['instance', `${instance.name}  ${role}`],
-    ['home', status.home],
-    ['running', `${spanOf(status.uptimeSeconds)}, process ${status.processId}, version ${status.version}`],
-    ...(network.paused ? ["paused: 'selfsame network resume' goes on"] : network.addresses).map((line, index) => [
-      index === 0 ? 'network' : '',
-      line,
-    ]),
-    ['memory', `${amountText(status.documents, 'document', 'documents')}, ${amountText(status.entries, 'log entry', 'log entries')}`],
-  ])
-  const others = peers.length === 0 ? "no other instances: 'selfsame invite' admits one" : columnsOf(peers.map(peerCells))
-  const lines = attention.map((line) => `! ${line.kind}: ${line.detail} (since ${localTime(line.since)})`)
-  return [facts, others, ...lines].join('\n\n')
-}
-
-function peerCells(peer: Peer): readonly string[] {
-  const seen = peer.state === 'offline' && peer.lastSeen !== null ? `last seen ${localTime(peer.lastSeen)}` : ''
-  // What an offline peer has by now nobody knows; what it last told is shown with its age.
-  const told =
-    peer.told === null
-      ? 'unknown'
-      : peer.behind === 0 && peer.ahead === 0
-        ? 'in sync'
-        : `lacks ${peer.behind ?? '?'}, has ${peer.ahead ?? '?'} more`
-  return [peer.instance.name, peer.state, peer.state === 'offline' && peer.told !== null ? `was ${told}` : told, peer.address ?? '', seen]
-}
+import { columnsOf, inlineOf, localTime } from './output.ts'
 
 export function addPresenceCommands({ program, command, onAgent }: Doors): void {
   const show = onAgent(async ({ agent, output }: AgentContext<object>) => {

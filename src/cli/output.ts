@@ -9,9 +9,16 @@ export interface Streams {
   readonly stderr: Writable & { readonly isTTY?: boolean }
 }
 
+/** Codes of terminals (SGR). */
+const colours = { red: 31, green: 32, yellow: 33 } as const
+export type Colour = keyof typeof colours
+
 export interface Output {
-  /** One answer, or one of a stream of answers: `value` as a line of JSON with `--json`, else `text`. Waits for a slow reader. */
-  answer(value: unknown, text: string): Promise<void>
+  /**
+   * One answer, or one of a stream of answers: `value` as a line of JSON with `--json`, else `text`. Waits for a slow reader.
+   * `colourOf`: of its lines, on a terminal, unless the environment has NO_COLOR (no-color.org).
+   */
+  answer(value: unknown, text: string, colourOf?: (line: string) => Colour | undefined): Promise<void>
   /** Text as it is, without a newline of its own. */
   verbatim(text: string): Promise<void>
   /** A remark for a person; programs and `--quiet` are spared. */
@@ -25,7 +32,12 @@ export function createOutput(streams: Streams, { json, quiet }: { readonly json:
     if (!streams.stdout.write(text)) await once(streams.stdout, 'drain')
   }
   return {
-    answer: (value, text) => write(`${json ? JSON.stringify(value) : printable(text)}\n`),
+    answer(value, text, colourOf) {
+      if (json) return write(`${JSON.stringify(value)}\n`)
+      const lines = printable(text)
+      const isColoured = colourOf !== undefined && streams.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === ''
+      return write(`${isColoured ? coloured(lines, colourOf) : lines}\n`)
+    },
     verbatim: (text) => write(streams.stdout.isTTY === true ? printable(text) : text),
     remark(text) {
       if (!json && !quiet) streams.stderr.write(`${printable(text)}\n`)
@@ -34,6 +46,13 @@ export function createOutput(streams: Streams, { json, quiet }: { readonly json:
       if (streams.stderr.isTTY === true && !quiet) streams.stderr.write(`\r\u001b[2K${printable(text)}`)
     },
   }
+}
+
+function coloured(text: string, colourOf: (line: string) => Colour | undefined): string {
+  return text.replace(/^.+$/gm, (line) => {
+    const colour = colourOf(line)
+    return colour === undefined ? line : `\u001b[${colours[colour]}m${line}\u001b[0m`
+  })
 }
 
 /** What comes from other machines must not steer the terminal: control characters become visible. Newlines and tabs stay. */

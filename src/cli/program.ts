@@ -5,7 +5,8 @@ import { addCounterCommands, addRegisterCommands, addSetCommands } from './cell-
 import { createDoors } from './command.ts'
 import type { Surroundings } from './command.ts'
 import { addJsonCommands, addTextCommands } from './content-commands.ts'
-import { addDocumentCommands, addNetworkCommands, addPresenceCommands, addStatusCommand, addWatchCommand } from './group-commands.ts'
+import { addDocumentCommands, addNetworkCommands, addPresenceCommands, addWatchCommand } from './group-commands.ts'
+import { addHealthCommands } from './health-commands.ts'
 import { addKeepCommands } from './keep-commands.ts'
 import { addKeyCommands } from './key-commands.ts'
 import { addLifeCommands } from './life-commands.ts'
@@ -21,10 +22,13 @@ const exitCodeOfUsage = errorTable['invalid-request'].exit
 /** Runs one call, without the program's own name, and answers its exit code. Never rejects. */
 export async function runCommandLine(args: readonly string[], surroundings: Surroundings): Promise<number> {
   const { streams } = surroundings
-  const program = createProgram(surroundings)
+  let exitCode = 0
+  const program = createProgram(surroundings, (code) => {
+    exitCode = code
+  })
   try {
     await program.parseAsync(args, { from: 'user' })
-    return 0
+    return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodeOfUsage
     const asJson = program.opts<{ json?: boolean }>().json === true
@@ -33,7 +37,8 @@ export async function runCommandLine(args: readonly string[], surroundings: Surr
   }
 }
 
-export function createProgram(surroundings: Surroundings): Command {
+/** `finish` takes the exit code of a command that did what was asked and has something else than 0 to say. */
+export function createProgram(surroundings: Surroundings, finish: (exitCode: number) => void = () => {}): Command {
   const { streams, version } = surroundings
   const program = new Command('selfsame')
   program
@@ -50,10 +55,10 @@ export function createProgram(surroundings: Surroundings): Command {
     })
     .showHelpAfterError("Try 'selfsame --help', or --help after any command.")
     .exitOverride()
-  const doors = createDoors(program, surroundings)
+  const doors = createDoors(program, surroundings, finish)
   program.commandsGroup('Life:')
   addLifeCommands(doors)
-  addStatusCommand(doors)
+  addHealthCommands(doors)
   program.commandsGroup('Memory:')
   addLogCommands(doors)
   addCounterCommands(doors)

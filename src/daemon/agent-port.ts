@@ -1,25 +1,33 @@
 /** The API's port on the replica: turns JSON-shaped requests into operations, and what the replica answers into JSON-shaped values. */
 import { createMatcher, integerToBigint, bigintToInteger, timeToMilliseconds } from '../api/index.ts'
-import type { AgentPort, Author, Change, Evidence, LogEntry, Operation, Receipt } from '../api/index.ts'
+import type { AgentPort, Alert, Attention, Author, Change, Evidence, LogEntry, Operation, Peer, Receipt } from '../api/index.ts'
 import { SelfsameError, signingKeyOf, stampToMilliseconds } from '../core/index.ts'
-import type { InstanceId, Stamp } from '../core/index.ts'
+import type { DocumentId, InstanceId, Stamp } from '../core/index.ts'
 import type { DocumentKind, Edit, EntryContent, RegisterCell } from '../document/index.ts'
 import type {
   Change as ReplicaChange,
   Evidence as ReplicaEvidence,
   LocalOperation,
   LogEntry as ReplicaLogEntry,
+  PeerState,
   Proof,
   Replica,
+  Shortfall,
 } from '../replica/index.ts'
+import { signalKinds } from '../health/index.ts'
 import { attentionOf } from './attention.ts'
+import type { HealthWatch } from './health-watch.ts'
 import { isoOf } from './iso-time.ts'
 import type { Identity } from './home.ts'
 import type { KeyChange } from './key-change.ts'
+import { conflictTotal } from './metrics.ts'
+import type { Metrics } from './metrics.ts'
 import { createMembershipPort } from './membership-port.ts'
 
 export interface AgentPortOptions {
   readonly replica: Replica
+  readonly watch: HealthWatch
+  readonly metrics: Pick<Metrics, 'text'>
   readonly home: string
   readonly agentName: string
   readonly version: string
@@ -33,7 +41,7 @@ export interface AgentPortOptions {
 }
 
 export function createAgentPort(options: AgentPortOptions): AgentPort {
-  const { replica } = options
+  const { metrics, replica, watch } = options
   const { identity, reader } = replica
 
   const authorOf = (instance: InstanceId): Author => ({
@@ -44,6 +52,30 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
   })
 
   const uptimeSeconds = (): number => Math.max(0, (options.now() - options.startedAt) / 1_000)
+
+  /** The cases as they are now, and the signals as they were at the last look. */
+  const attention = (): Attention[] => {
+    const cases = attentionOf(replica, options.now(), (instance) => authorOf(instance).name)
+    return [...cases, ...watch.raised.filter(({ kind }) => signalKinds.has(kind))].map(attentionToJson)
+  }
+
+  function peerToJson(peer: PeerState, lacking: Shortfall | undefined, places: ReadonlyMap<DocumentId, DocumentPlace>): Peer {
+    const { ahead, behind, address, instance, program, roundTripMilliseconds, state, toldAt } = peer
+    const told = toldAt === null ? null : isoOf(toldAt)
+    const first = lacking?.documents.slice(0, documentsNamedMax).flatMap((document) => places.get(document) ?? [])
+    return {
+      instance: authorOf(instance),
+      state,
+      address,
+      roundTripMilliseconds,
+      program,
+      lastSeen: told,
+      behind,
+      ahead,
+      told,
+      lacks: lacking === undefined || first === undefined ? null : { documents: lacking.documents.length, first },
+    }
+  }
 
   function entryToJson(entry: ReplicaLogEntry, proof?: Proof): LogEntry {
     const { content, feed, id, sequence, stamp, time } = entry
@@ -232,7 +264,15 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
 
     async status() {
       const member = replica.members.member(identity.instance)
+      const coverage = await replica.coverage(replica.standing())
+      const shortfalls = new Map(coverage.members.map((shortfall) => [shortfall.instance, shortfall]))
+      const documents = reader.documents()
+      const places = new Map(documents.map(({ document, kind, name }) => [document, { kind, name }]))
+      const { driftPercent, lagMilliseconds, recoveryMilliseconds } = watch.signals
+      const conflicted = [...replica.conflicts].toSorted(([, a], [, b]) => b - a).slice(0, documentsNamedMax)
+      const lines = attention()
       return {
+        state: lines.length === 0 ? 'healthy' : 'degraded',
         version: options.version,
         agent: { id: identity.agent, name: options.agentName },
         instance: { ...authorOf(identity.instance), role: member?.role ?? null, key: identity.key.publicKey },
@@ -240,25 +280,54 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
         processId: options.processId,
         uptimeSeconds: uptimeSeconds(),
         network: { paused: !replica.isNetworkRunning, addresses: replica.addresses() },
-        peers: replica.peers().map((peer) => ({
-          instance: authorOf(peer.instance),
-          state: peer.state,
-          address: peer.address,
-          lastSeen: peer.toldAt === null ? null : isoOf(peer.toldAt),
-          behind: peer.behind,
-          ahead: peer.ahead,
-          told: peer.toldAt === null ? null : isoOf(peer.toldAt),
-        })),
-        documents: reader.documents().length,
+        peers: replica.peers().map((peer) => peerToJson(peer, shortfalls.get(peer.instance), places)),
+        documents: documents.length,
         entries: reader.entryTotal(),
-        attention: attentionOf(replica, options.now(), (instance) => authorOf(instance).name),
+        signals: {
+          driftPercent,
+          lagSeconds: secondsOf(lagMilliseconds),
+          recoverySeconds: secondsOf(recoveryMilliseconds),
+          conflicts: conflictTotal(replica),
+          conflictedDocuments: conflicted.flatMap(([document, conflicts]) => {
+            const place = places.get(document)
+            return place === undefined ? [] : [{ ...place, conflicts }]
+          }),
+        },
+        attention: lines,
       }
     },
 
     async health() {
-      const attention = attentionOf(replica, options.now(), (instance) => authorOf(instance).name)
-      return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds: uptimeSeconds(), attention }
+      const { raised } = watch
+      return { state: raised.length === 0 ? 'ok' : 'attention', uptimeSeconds: uptimeSeconds(), attention: raised.map(attentionToJson) }
     },
+
+    async ready() {
+      const { commitMilliseconds, isReadable } = replica.progress
+      if (!isReadable) throw new SelfsameError('unavailable', 'the database is being opened anew: look at the disk and the log')
+      if (replica.isReadOnly) throw new SelfsameError('read-only', 'there is no space left: reads only, until some is free')
+      if (commitMilliseconds > commitMillisecondsMax)
+        throw new SelfsameError(
+          'unavailable',
+          `a commit has been under way for ${Math.round(commitMilliseconds / 1_000)} s: look at the disk`,
+        )
+      if (watch.quietMilliseconds > quietMillisecondsMax)
+        throw new SelfsameError('unavailable', 'the daemon has not been able to look after itself lately: look at its log')
+      return { ready: true, uptimeSeconds: uptimeSeconds() }
+    },
+
+    metrics: () => metrics.text(),
+
+    alerts: () =>
+      watch.raised.map(({ detail, id, kind, raisedAt, since }): Alert => ({
+        id,
+        kind,
+        detail,
+        since: isoOf(since),
+        raised: isoOf(raisedAt),
+      })),
+
+    onAlert: (listener) => watch.onChange(listener),
 
     async replaceKey({ name, newInstance = false }) {
       const next = await options.changeKey({ name, newInstance })
@@ -269,6 +338,19 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
       options.requestShutdown()
     },
   }
+}
+
+interface DocumentPlace {
+  readonly kind: DocumentKind
+  readonly name: string
+}
+
+function attentionToJson({ detail, kind, since }: { readonly kind: string; readonly detail: string; readonly since: number }): Attention {
+  return { kind, detail, since: isoOf(since) }
+}
+
+function secondsOf(milliseconds: number | null): number | null {
+  return milliseconds === null ? null : milliseconds / 1_000
 }
 
 function operationsOf(operation: Operation): LocalOperation[] {
@@ -318,6 +400,13 @@ function entryCursorOf(cursor: string): { time: number; id: string } {
 function proofToJson({ hash, isVerified, key, signedAt }: Proof, stamp: Stamp): NonNullable<LogEntry['provenance']> {
   return { hash, key, written: isoOf(stampToMilliseconds(stamp)), signedAt, verified: isVerified }
 }
+
+/** Documents that an answer names where it counts all. */
+const documentsNamedMax = 10
+/** How long a commit may take before the daemon is not ready any more: far beyond any fsync of a disk that works. */
+const commitMillisecondsMax = 30_000
+/** How long the health may go without a look: several of them. */
+const quietMillisecondsMax = 60_000
 
 /** Cases of one sort in one answer: there can be as many as a hostile member makes. */
 const evidencePerSortMax = 1_000

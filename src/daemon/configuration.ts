@@ -26,6 +26,9 @@ function word<const Values extends readonly string[]>(values: Values, options: o
   return Type.Unsafe<Values[number]>({ type: 'string', enum: values, ...options })
 }
 
+/** An amount with its unit: `500ms`, `30s`, `5m`, `2h`, `1d`. */
+const durationPattern = '^[0-9]{1,6}(ms|[smhd])$'
+
 const schema = Type.Object(
   {
     network: section({
@@ -45,6 +48,13 @@ const schema = Type.Object(
     storage: section({
       cache_bytes: Type.Integer({ minimum: 1 << 20, maximum: 2 ** 40, default: 64 << 20 }),
     }),
+    health: section({
+      drift_percent: Type.Number({ minimum: 0, maximum: 100, default: 1 }),
+      lag: Type.String({ pattern: durationPattern, default: '5m' }),
+      recovery: Type.String({ pattern: durationPattern, default: '30s' }),
+      on_alert: Type.Array(Type.String(), { default: [] }),
+      webhook: Type.String({ pattern: '^(https?://[^\\s]+)?$', default: '' }),
+    }),
     log: section({
       level: word(levels, { default: 'info' }),
       rooms: section({
@@ -63,6 +73,8 @@ export type Configuration = Static<typeof schema>
 
 const validator = Compile(schema)
 
+const durationExpected = "a whole number with its unit, such as '30s', '5m' or '2h'"
+
 /** What a person reads where a value does not fit, by the path of the field. */
 const expectations: Readonly<Record<string, string>> = {
   'network.listen': "a list of 'loopback', 'lan' or multiaddrs such as '/ip4/192.0.2.1/tcp/27200'",
@@ -76,11 +88,24 @@ const expectations: Readonly<Record<string, string>> = {
   'api.socket_token_required': 'true or false',
   'api.watchers_max': 'a whole number from 1 to 10000',
   'storage.cache_bytes': 'a whole number of bytes, at least 1048576',
+  'health.drift_percent': 'a number from 0 to 100',
+  'health.lag': durationExpected,
+  'health.recovery': durationExpected,
+  'health.on_alert': "a command and its arguments, such as ['/usr/local/bin/page-me', '--urgent']; [] for none",
+  'health.webhook': "an address such as 'https://example.org/alerts'; '' for none",
   'log.level': `one of ${levels.join(', ')}`,
 }
 
 function expectationOf(path: string): string {
   return expectations[path] ?? (path.startsWith('log.rooms.') ? `one of ${levels.join(', ')}` : 'a section')
+}
+
+const unitMilliseconds: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A duration of a configuration that was read, in milliseconds. */
+export function durationToMilliseconds(duration: string): number {
+  const unit = duration.replace(/^[0-9]+/, '')
+  return Number.parseInt(duration, 10) * (unitMilliseconds[unit] ?? 0)
 }
 
 /** The fields of the schema by path (`log.rooms.network`), leaves only. */
@@ -204,6 +229,7 @@ function overrides(environment: Environment): readonly (readonly [string, unknow
 function valueOf(node: TSchema, text: string): unknown {
   if (Type.IsArray(node)) return text === '' ? [] : text.split(',').map((item) => item.trim())
   if (Type.IsInteger(node)) return /^\d+$/.test(text) ? Number(text) : text
+  if (Type.IsNumber(node)) return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text
   if (Type.IsBoolean(node)) return text === 'true' ? true : text === 'false' ? false : text
   return text
 }

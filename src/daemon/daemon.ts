@@ -11,12 +11,15 @@ import { createLibp2pTransport, listenAddresses } from '../network/index.ts'
 import { Replica } from '../replica/index.ts'
 import { damageAdvice, lockHome, openSqliteStore } from '../storage/index.ts'
 import { createAgentPort } from './agent-port.ts'
-import { readConfiguration } from './configuration.ts'
+import { createAlertDelivery } from './alert-delivery.ts'
+import { durationToMilliseconds, readConfiguration } from './configuration.ts'
 import type { Environment } from './configuration.ts'
+import { createHealthWatch } from './health-watch.ts'
 import { openHome, openTokenShelf, readRootSeed } from './home.ts'
 import type { Identity } from './home.ts'
 import { changeKey, settledIdentity } from './key-change.ts'
 import { openLogs } from './logging.ts'
+import { createMetrics } from './metrics.ts'
 import { checkNotMoved } from './move.ts'
 
 export interface DaemonOptions {
@@ -42,6 +45,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
   const { environment, version } = options
   const { paths, identity: lastIdentity } = openHome(options.home)
   const configuration = readConfiguration(paths.configuration, environment)
+  const beganAt = systemClock.monotonic()
   /** What to undo, the last first. */
   const undo: (() => void | Promise<void>)[] = []
   const unwind = async (): Promise<void> => {
@@ -125,9 +129,34 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       marker.write()
     })
     if (!replica.isPaused) await replica.startNetwork()
+    const { health } = configuration
+    const delivery = createAlertDelivery({
+      command: health.on_alert,
+      webhook: health.webhook,
+      from: { agent: identity.agentName, instance: identity.name },
+      logger,
+    })
+    undo.push(() => delivery.stop())
+    const watch = createHealthWatch({
+      replica,
+      thresholds: {
+        driftPercent: health.drift_percent,
+        lagMilliseconds: durationToMilliseconds(health.lag),
+        recoveryMilliseconds: durationToMilliseconds(health.recovery),
+      },
+      clock: systemClock,
+      logger,
+      nameOf: (instance) => replica.members.member(instance)?.label ?? instance.slice(0, 8),
+      deliver: (event) => delivery.deliver(event),
+    })
+    undo.push(() => watch.stop())
+    const metrics = createMetrics({ replica, watch, version })
+    undo.push(() => metrics.stop())
     const server = await openServer({
       port: createAgentPort({
         replica,
+        watch,
+        metrics,
         home: paths.directory,
         agentName: identity.agentName,
         version,
@@ -151,6 +180,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       watchersMax: configuration.api.watchers_max,
     })
     undo.push(() => server.close())
+    watch.start(systemClock.monotonic() - beganAt)
     logReady(logger, identity, replica.addresses())
     return { identity, addresses: replica.addresses(), ended: ending.promise, stop: () => end('stopped') }
   } catch (error) {

@@ -11,8 +11,8 @@ export interface Condition {
   readonly detail: string
   /** Milliseconds since the Unix epoch. */
   readonly since: number
-  /** A value that comes and goes by itself, such as a lag: it has to last. */
-  readonly isPassing: boolean
+  /** Looks in a row at which it has to hold before it is an alert: 1, or more for what may pass by itself. */
+  readonly looksToRaise: number
 }
 
 export interface Alert {
@@ -29,9 +29,7 @@ export interface AlertEvent {
   readonly alert: Alert
 }
 
-/** Looks in a row at which what passes by itself has to hold before it is an alert: one may have met a write on its way. */
-const looksToRaise = 2
-/** Looks in a row at which a case must not hold before its alert is cleared: more than to raise, so that what comes and goes stays one alert. */
+/** Looks in a row at which a case must not hold before its alert is cleared, so that what comes and goes stays one alert. */
 const looksToClear = 3
 
 interface Case {
@@ -59,7 +57,7 @@ export class AlertBook {
       this.#cases.delete(id)
       if (known.alert !== null) events.push({ type: 'cleared', alert: known.alert })
     }
-    for (const [id, { detail, isPassing, kind, since }] of holding) {
+    for (const [id, { detail, kind, looksToRaise, since }] of holding) {
       const known = this.#cases.get(id) ?? { looks: 0, alert: null }
       this.#cases.set(id, known)
       if (known.alert !== null) {
@@ -68,7 +66,7 @@ export class AlertBook {
         continue
       }
       known.looks += 1
-      if (isPassing && known.looks < looksToRaise) continue
+      if (known.looks < looksToRaise) continue
       known.alert = { id, kind, detail, since, raisedAt: now }
       known.looks = 0
       events.push({ type: 'raised', alert: known.alert })

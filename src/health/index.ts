@@ -1,5 +1,5 @@
 /** The front of the health room: what the signals are, and when they are alerts. Pure. */
 export { AlertBook } from './alert-book.ts'
 export type { Alert, AlertEvent, Condition } from './alert-book.ts'
-export { crossings, noSignals, signalsOf } from './signals.ts'
+export { crossings, noSignals, signalKinds, signalsOf } from './signals.ts'
 export type { Signals, Thresholds } from './signals.ts'

@@ -15,7 +15,7 @@ export interface Thresholds {
 
 /** The signals at one moment. Null: nothing is known. */
 export interface Signals {
-  /** Of the documents, how many differ from what some member last told. */
+  /** Of the documents, how many differ from what the members that are connected told. */
   readonly driftPercent: number | null
   /** The greatest lag of a member. */
   readonly lagMilliseconds: number | null
@@ -27,16 +27,29 @@ export interface Signals {
 
 export const noSignals: Signals = { driftPercent: null, lagMilliseconds: null, lags: new Map(), recoveryMilliseconds: null }
 
-/** `now`: milliseconds since the Unix epoch. */
-export function signalsOf(coverage: Coverage, recoveryMilliseconds: number | null, now: number): Signals {
+/** Alerts of these kinds are about signals, the others about cases. */
+export const signalKinds: ReadonlySet<string> = new Set(['drift', 'lag', 'recovery'])
+
+/** Looks in a row at which drift has to hold before it is an alert: a minute, in which a member that was away catches up with much. */
+const driftLooks = 12
+/** The same for lag, which has its time in its threshold. */
+const lagLooks = 2
+
+/** `connected`: the members that can be asked. What the others hold by now nobody knows. `now`: milliseconds since the Unix epoch. */
+export function signalsOf(
+  coverage: Coverage,
+  connected: ReadonlySet<InstanceId>,
+  recoveryMilliseconds: number | null,
+  now: number,
+): Signals {
+  const isAlone = coverage.members.length + coverage.unknown === 0
+  const within = coverage.members.filter(({ instance }) => connected.has(instance))
   const lags = new Map(
     coverage.members.map(({ instance, oldestAt }) => [instance, oldestAt === null ? 0 : Math.max(0, now - oldestAt)] as const),
   )
-  const isAlone = coverage.members.length + coverage.unknown === 0
-  const isUnknown = coverage.members.length === 0 && !isAlone
   return {
-    driftPercent: isUnknown ? null : driftOf(coverage),
-    lagMilliseconds: isUnknown ? null : Math.max(0, ...lags.values()),
+    driftPercent: isAlone || within.length > 0 ? driftOf({ ...coverage, members: within }) : null,
+    lagMilliseconds: isAlone || lags.size > 0 ? Math.max(0, ...lags.values()) : null,
     lags,
     recoveryMilliseconds,
   }
@@ -58,17 +71,17 @@ export function crossings(
   const { driftPercent, lags, recoveryMilliseconds } = signals
   const crossed: Condition[] = []
   if ((driftPercent ?? 0) > thresholds.driftPercent) {
-    const detail = `${percentText(driftPercent ?? 0)} of the documents differ from what other instances last told; ${percentText(thresholds.driftPercent)} are tolerated`
-    crossed.push({ id: 'drift', kind: 'drift', detail, since: now, isPassing: true })
+    const detail = `${percentText(driftPercent ?? 0)} of the documents differ from what the instances that are connected told; ${percentText(thresholds.driftPercent)} are tolerated`
+    crossed.push({ id: 'drift', kind: 'drift', detail, since: now, looksToRaise: driftLooks })
   }
   for (const [instance, lag] of lags) {
     if (lag <= thresholds.lagMilliseconds) continue
     const detail = `${nameOf(instance)} lacks what was written ${spanText(lag)} ago, by what it last told: it is away, or it cannot keep up; ${spanText(thresholds.lagMilliseconds)} are tolerated`
-    crossed.push({ id: `lag:${instance}`, kind: 'lag', detail, since: now - lag, isPassing: true })
+    crossed.push({ id: `lag:${instance}`, kind: 'lag', detail, since: now - lag, looksToRaise: lagLooks })
   }
   if ((recoveryMilliseconds ?? 0) > thresholds.recoveryMilliseconds) {
     const detail = `this daemon took ${spanText(recoveryMilliseconds ?? 0)} to be ready; ${spanText(thresholds.recoveryMilliseconds)} are tolerated`
-    crossed.push({ id: 'recovery', kind: 'recovery', detail, since: now, isPassing: false })
+    crossed.push({ id: 'recovery', kind: 'recovery', detail, since: now, looksToRaise: 1 })
   }
   return crossed
 }

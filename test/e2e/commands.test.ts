@@ -72,7 +72,7 @@ test('init, up --detach, invite, join: two commands to start, two more for anoth
   expect(Date.parse(invitation.expires)).toBeGreaterThan(Date.now())
   expect(invitation.addresses).toHaveLength(2)
   expect(invitation.reach).toBe('loopback')
-  await until('they are connected', async () => (await plain(['status'])).includes('server  connected  in sync'))
+  await until('they are connected', async () => (await plain(['status'])).match(/server {2}connected {2}in sync/) !== null)
 })
 
 test('log: append, read, import, tail', async () => {
@@ -211,8 +211,8 @@ test('presence, members, documents, digests, status', async () => {
   expect(digests.trimEnd().split('\n')).toHaveLength(documents.length)
 
   const status = await plain(['status'])
-  expect(status).toMatch(/^agent {5}kevin {2}[0-9a-f]{16}\ninstance {2}laptop {2}admin\nhome /)
-  expect(status).toMatch(/\nnetwork {3}\/ip4\/127\.0\.0\.1\/tcp\/\d+\n {10}\/ip6\/::1\/tcp\/\d+\nmemory {4}7 documents, 5 log entries\n/)
+  expect(status).toMatch(/^agent {6}kevin {2}[0-9a-f]{16}\ninstance {3}laptop {2}admin\nhome /)
+  expect(status).toMatch(/\nnetwork {4}\/ip4\/127\.0\.0\.1\/tcp\/\d+\n {11}\/ip6\/::1\/tcp\/\d+\nmemory {5}7 documents, 5 log entries\n/)
   expect(await json(['status'])).toMatchObject({
     agent: { name: 'kevin' },
     documents: 7,
@@ -224,7 +224,7 @@ test('presence, members, documents, digests, status', async () => {
 
 test('network and down', async () => {
   expect(await plain(['network', 'pause'])).toBe("offline: 'selfsame network resume' goes on\n")
-  expect(await plain(['status'])).toContain("network   paused: 'selfsame network resume' goes on\n")
+  expect(await plain(['status'])).toContain("network    paused: 'selfsame network resume' goes on\n")
   expect(await json(['network', 'resume'])).toEqual({ paused: false })
   expect(await plain(['down'])).toBe('stopped\n')
   expect(await json(['down', '--home', secondHome])).toMatchObject({ stopped: true })
@@ -240,6 +240,7 @@ test('every command has a help that shows how to call it', async () => {
     'up',
     'down',
     'status',
+    'wait',
     'log',
     'counter',
     'set',

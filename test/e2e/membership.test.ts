@@ -110,7 +110,7 @@ test('a removed instance is out within two seconds: listed so, hung up on, and w
     ])
   }
 
-  const status = await done(phone, 'status')
+  const status = (await phone.selfsame('status')).out
   expect(status).toContain('phone  removed: no member any more')
   expect(status).toMatch(/! removed: this instance was removed by laptop \(left on a train\): it keeps .*members role 'phone' writer/)
   const refused = await phone.selfsame('log', 'append', 'memory', 'from outside')
@@ -224,7 +224,7 @@ test('whoever lost its place with its admitter says so, and gets it back with a 
   }
   expect(await standing(server)).toEqual(await standing(laptop))
   expect(await done(laptop, 'members')).toMatch(/no member.*:[^]*guest +suspended +with boss, which had admitted it/)
-  expect(await done(guest, 'status')).toMatch(
+  expect((await guest.selfsame('status')).out).toMatch(
     /! suspended: this instance lost its place with boss, which had admitted it: .*members role 'guest' writer/,
   )
   await expect(guest.agent.log('memory').append({ text: 'no' })).rejects.toMatchObject({ code: 'forbidden' })
@@ -246,6 +246,6 @@ test('an instance that leaves is gone everywhere, and says that it left', async 
   expect(await done(server, 'members', 'remove', 'server')).toBe('server has left\n')
   await lists(laptop, 'server', 'removed')
   expect(await done(laptop, 'members')).toMatch(/server +removed +since .*, by itself/)
-  expect(await done(server, 'status')).toContain('! removed: this instance left the agent: it keeps the memory')
+  expect((await server.selfsame('status')).out).toContain('! removed: this instance left the agent: it keeps the memory')
   await expect(server.agent.log('memory').append({ text: 'no' })).rejects.toMatchObject({ code: 'forbidden' })
 })

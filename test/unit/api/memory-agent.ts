@@ -5,6 +5,7 @@ import type { Clock } from '../../../src/core/index.ts'
 import { bigintToInteger, createMatcher, integerToBigint, openTokens, timeToMilliseconds } from '../../../src/api/index.ts'
 import type {
   AgentPort,
+  Alert,
   Change,
   EntryInput,
   Json,
@@ -59,6 +60,9 @@ export interface MemoryAgent extends AgentPort {
   readonly listeners: number
   entriesOf(name: string): readonly LogEntry[]
   stopped: boolean
+  raised: readonly Alert[]
+  /** These alerts are raised from now on, and no others. */
+  raise(alerts: readonly Alert[]): void
 }
 
 export function createMemoryAgent(): MemoryAgent {
@@ -72,6 +76,7 @@ export function createMemoryAgent(): MemoryAgent {
   const entryIds = new Map<string, string>()
   const changes: Change[] = []
   const listeners = new Set<() => void>()
+  const alertListeners = new Set<() => void>()
   const requests: WriteRequest[] = []
   let sequence = 0
   let presence: Json = null
@@ -333,6 +338,7 @@ export function createMemoryAgent(): MemoryAgent {
     renameMember: async (id, name) => changeMembership('rename', id, name),
     removeMember: async (id, reason) => changeMembership('remove', id, reason),
     status: async () => ({
+      state: paused ? 'degraded' : 'healthy',
       version: '0.0.0',
       agent: { id: 'aa', name: 'kevin' },
       instance: { ...author, role: 'admin', key: '12'.repeat(32) },
@@ -340,15 +346,41 @@ export function createMemoryAgent(): MemoryAgent {
       processId: 1,
       uptimeSeconds: 1.5,
       network: { paused, addresses: [] },
-      peers: [{ instance: author, state: 'offline', address: null, lastSeen: null, behind: null, ahead: null, told: null }],
+      peers: [
+        {
+          instance: author,
+          state: 'offline',
+          address: null,
+          roundTripMilliseconds: null,
+          program: null,
+          lastSeen: null,
+          behind: null,
+          ahead: null,
+          told: null,
+          lacks: null,
+        },
+      ],
       documents: logs.size,
       entries: [...logs.values()].reduce((sum, log) => sum + log.length, 0),
+      signals: { driftPercent: null, lagSeconds: null, recoverySeconds: 0.5, conflicts: 0, conflictedDocuments: [] },
       attention: paused ? [{ kind: 'paused', detail: 'the network is paused', since: new Date(1_800_000_000_000).toISOString() }] : [],
     }),
     async health() {
       const { attention, uptimeSeconds } = await agent.status()
       return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds, attention }
     },
+    ready: async () => ({ ready: true, uptimeSeconds: 1.5 }),
+    metrics: async () => 'selfsame_documents 0\n',
+    alerts: () => agent.raised,
+    onAlert(listener) {
+      alertListeners.add(listener)
+      return () => void alertListeners.delete(listener)
+    },
+    raise(alerts) {
+      agent.raised = alerts
+      for (const listener of alertListeners) listener()
+    },
+    raised: [],
     async shutdown() {
       agent.stopped = true
     },

@@ -74,5 +74,13 @@ describe('a route that needs a right', () => {
 
 test('what any token may ask is what the gate narrows, and what holds nothing of anybody', () => {
   const open = Object.entries(routes).filter(([, { needs }]) => needs === 'nothing')
-  expect(open.map(([id]) => id)).toEqual(['documents.list', 'digests.list', 'changes.read', 'changes.watch', 'health.read', 'openapi.read'])
+  expect(open.map(([id]) => id)).toEqual([
+    'documents.list',
+    'digests.list',
+    'changes.read',
+    'changes.watch',
+    'health.read',
+    'ready.read',
+    'openapi.read',
+  ])
 })

@@ -291,8 +291,19 @@ describe('the group', () => {
   })
 
   test('has a status: who is connected, who is behind, what wants attention', async () => {
-    const peer = { address: '/ip4/192.0.2.1/tcp/1', lastSeen: time, behind: 0, ahead: 0, told: time }
+    const peer = {
+      address: '/ip4/192.0.2.1/tcp/1',
+      roundTripMilliseconds: 1.25,
+      program: 'selfsame 1.2.3',
+      lastSeen: time,
+      behind: 0,
+      ahead: 0,
+      told: time,
+      lacks: { documents: 0, first: [] },
+    }
+    const lacks = { documents: 5, first: ['a', 'b', 'c', 'd'].map((name) => ({ kind: 'log' as const, name })) }
     const status: Status = {
+      state: 'degraded',
       version: '1.2.3',
       agent: { id: 'a1'.repeat(32), name: 'kevin' },
       instance: { id: 'b2', name: 'laptop', role: 'admin', key: 'k' },
@@ -302,22 +313,41 @@ describe('the group', () => {
       network: { paused: false, addresses: ['/ip4/127.0.0.1/tcp/1', '/ip4/192.0.2.9/tcp/1'] },
       peers: [
         { ...peer, instance: { id: 'c3', name: 'server' }, state: 'connected' },
-        { ...peer, instance: { id: 'd4', name: 'phone' }, state: 'connected', behind: 3, ahead: 2 },
+        { ...peer, instance: { id: 'd4', name: 'phone' }, state: 'connected', behind: 3, ahead: 2, lacks },
         { ...peer, instance: { id: 'e5', name: 'attic' }, state: 'offline' },
-        { ...peer, instance: { id: 'f6', name: 'new' }, state: 'connecting', told: null, behind: null, ahead: null, address: null },
+        {
+          ...peer,
+          instance: { id: 'f6', name: 'new' },
+          state: 'connecting',
+          told: null,
+          behind: null,
+          ahead: null,
+          address: null,
+          lacks: null,
+        },
       ],
       documents: 1,
       entries: 10_000,
+      signals: {
+        driftPercent: 0,
+        lagSeconds: 0,
+        recoverySeconds: 0.43,
+        conflicts: 3,
+        conflictedDocuments: [{ kind: 'text', name: 'SOUL.md', conflicts: 3 }],
+      },
       attention: [{ kind: 'second-copy', detail: 'a second daemon runs with this key', since: time }],
     }
-    const { out } = await call(['status'], status)
-    expect(out).toContain('agent     kevin  a1a1a1a1a1a1a1a1\n')
-    expect(out).toContain('running   5 min, process 42, version 1.2.3\n')
-    expect(out).toContain('memory    1 document, 10,000 log entries\n')
-    expect(out).toMatch(/server {2}connected {3}in sync/)
-    expect(out).toMatch(/phone {3}connected {3}lacks 3, has 2 more/)
-    expect(out).toMatch(/attic {3}offline {5}was in sync .* last seen 2026/)
-    expect(out).toMatch(/new {5}connecting {2}unknown/)
+    const { code, out } = await call(['status'], status)
+    expect(out).toContain('agent      kevin  a1a1a1a1a1a1a1a1\n')
+    expect(out).toContain('running    5 min, process 42, version 1.2.3, ready after 0.4 s\n')
+    expect(out).toContain('memory     1 document, 10,000 log entries\n')
+    expect(out).toContain('conflicts  3 concurrent writes merged since the start: text/SOUL.md 3\n')
+    expect(out).toMatch(/server {2}connected .* in sync since 2026.* 1\.3 ms {2}selfsame 1\.2\.3 {2}\/ip4/)
+    expect(out).toMatch(/phone {3}connected .* behind 3, ahead 2, in log\/a, log\/b, log\/c and 2 more {2}/)
+    expect(out).toMatch(/attic {3}offline, last seen 2026.* unknown \(lacked nothing when it last told\)/)
+    expect(out).toMatch(/new {5}connecting +unknown/)
+    expect(out).toContain('\n\ndegraded: 1 case wants attention\n! second-copy')
+    expect(code).toBe(1)
     expect(out).toContain('! second-copy: a second daemon runs with this key (since 2026')
     expect((await call(['status'], { ...status, peers: [], network: { paused: true, addresses: [] } })).out).toMatch(
       /paused.*resume.*\n[^]*selfsame invite/,

@@ -99,24 +99,24 @@ describe('a call that cannot be understood ends with 64 and a hint', () => {
 
 describe('an error of the daemon', () => {
   test.each(Object.keys(errorTable) as ErrorCode[])('%s ends with its exit code and its message', async (code) => {
-    const said = await run(['status'], () => Promise.reject(new SelfsameError(code, 'what is wrong: what to do')))
+    const said = await run(['documents'], () => Promise.reject(new SelfsameError(code, 'what is wrong: what to do')))
     expect(said).toEqual({ code: errorTable[code].exit, out: '', err: 'selfsame: what is wrong: what to do\n' })
   })
 
   test('is one line of JSON for programs', async () => {
-    const { code, err } = await run(['status', '--json'], () => Promise.reject(new SelfsameError('read-only', 'make room')))
+    const { code, err } = await run(['documents', '--json'], () => Promise.reject(new SelfsameError('read-only', 'make room')))
     expect(code).toBe(75)
     expect(JSON.parse(err)).toEqual({ code: 'read-only', title: errorTable['read-only'].title, detail: 'make room', retry: true, exit: 75 })
   })
 
   test('that is a bug ends with 70 and where it happened', async () => {
-    const { code, err } = await run(['status'], () => Promise.reject(new TypeError('x is not a function')))
+    const { code, err } = await run(['documents'], () => Promise.reject(new TypeError('x is not a function')))
     expect(code).toBe(70)
     expect(err).toMatch(/please report it\nTypeError: x is not a function\n +at /)
   })
 
   test('cannot steer the terminal', async () => {
-    const { err } = await run(['status'], () => Promise.reject(new SelfsameError('not-found', 'no \u001b[2Jscreen')))
+    const { err } = await run(['documents'], () => Promise.reject(new SelfsameError('not-found', 'no \u001b[2Jscreen')))
     expect(err).toBe('selfsame: no \ufffd[2Jscreen\n')
   })
 })

@@ -106,6 +106,6 @@ describe('over the socket', () => {
 
   test('a home without a daemon says how to start one', async () => {
     await server.close()
-    expect(await call(['status'])).toMatchObject({ code: 69, err: expect.stringContaining('selfsame up') })
+    expect(await call(['status'])).toMatchObject({ code: 2, out: expect.stringMatching(/^down: .*selfsame up/) })
   })
 })

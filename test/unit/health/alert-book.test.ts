@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { AlertBook } from '../../../src/health/index.ts'
 import type { Condition } from '../../../src/health/index.ts'
 
-const lag: Condition = { id: 'lag:a', kind: 'lag', detail: 'late', since: 0, isPassing: true }
-const fork: Condition = { id: 'fork:b', kind: 'fork', detail: 'forked', since: 0, isPassing: false }
+const lag: Condition = { id: 'lag:a', kind: 'lag', detail: 'late', since: 0, looksToRaise: 2 }
+const fork: Condition = { id: 'fork:b', kind: 'fork', detail: 'forked', since: 0, looksToRaise: 1 }
 
 /** What is told when each look finds what a letter says: `l` the lag, `f` the fork, `b` both, `.` nothing. */
 function told(looks: string): string[] {
@@ -54,7 +54,7 @@ describe('an alert', () => {
             else open.delete(alert.id)
           }
           expect(new Set(book.raised.map(({ id }) => id))).toEqual(open)
-          for (const { id, isPassing } of conditions) if (!isPassing) expect(open).toContain(id)
+          for (const { id, looksToRaise } of conditions) if (looksToRaise === 1) expect(open).toContain(id)
         }
         for (let look = 0; look < 3; look += 1) book.look([], found.length + look)
         expect(book.raised).toEqual([])

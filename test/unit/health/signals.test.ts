@@ -7,6 +7,7 @@ import type { Coverage } from '../../../src/replica/index.ts'
 const attic = 'aa' as InstanceId
 const phone = 'bb' as InstanceId
 const documents = (...names: string[]): DocumentId[] => names as DocumentId[]
+const all = new Set([attic, phone])
 const thresholds = { driftPercent: 1, lagMilliseconds: 300_000, recoveryMilliseconds: 30_000 }
 const inSync: Coverage = {
   members: [
@@ -20,7 +21,7 @@ const inSync: Coverage = {
 
 describe('the signals', () => {
   test('of members that lack nothing are nought', () => {
-    expect(signalsOf(inSync, 12, 0)).toEqual({
+    expect(signalsOf(inSync, all, 12, 0)).toEqual({
       driftPercent: 0,
       lagMilliseconds: 0,
       lags: new Map([
@@ -32,11 +33,16 @@ describe('the signals', () => {
   })
 
   test('of members that never told anything are unknown, not in sync', () => {
-    expect(signalsOf({ ...inSync, members: [], unknown: 2 }, null, 0)).toEqual(noSignals)
+    expect(signalsOf({ ...inSync, members: [], unknown: 2 }, all, null, 0)).toEqual(noSignals)
+  })
+
+  test('tell of who is away how old it is what it lacks, and no drift', () => {
+    const members = [{ instance: attic, documents: documents('a'), oldestAt: 4_000 }]
+    expect(signalsOf({ ...inSync, members }, new Set(), null, 10_000)).toMatchObject({ driftPercent: null, lagMilliseconds: 6_000 })
   })
 
   test('of an instance without others are nought', () => {
-    expect(signalsOf({ ...inSync, members: [] }, null, 0)).toMatchObject({ driftPercent: 0, lagMilliseconds: 0 })
+    expect(signalsOf({ ...inSync, members: [] }, new Set(), null, 0)).toMatchObject({ driftPercent: 0, lagMilliseconds: 0 })
   })
 
   test('count a document once, however many members lack something of it, and each unseen feed for one', () => {
@@ -44,7 +50,7 @@ describe('the signals', () => {
       { instance: attic, documents: documents('a', 'b'), oldestAt: 4_000 },
       { instance: phone, documents: documents('b'), oldestAt: 9_000 },
     ]
-    const signals = signalsOf({ ...inSync, members, feedsLacking: 1 }, null, 10_000)
+    const signals = signalsOf({ ...inSync, members, feedsLacking: 1 }, all, null, 10_000)
     expect(signals.driftPercent).toBe(30)
     expect(signals.lagMilliseconds).toBe(6_000)
     expect(signals.lags.get(phone)).toBe(1_000)
@@ -59,7 +65,7 @@ describe('the signals', () => {
     const coverage = fc.record({ members: fc.array(member), unknown: fc.nat(3), feedsLacking: fc.nat(9), documents: fc.nat(9) })
     fc.assert(
       fc.property(coverage, fc.integer(), (known, now) => {
-        const { driftPercent, lagMilliseconds } = signalsOf(known, null, now)
+        const { driftPercent, lagMilliseconds } = signalsOf(known, all, null, now)
         if (driftPercent !== null) expect(driftPercent >= 0 && driftPercent <= 100).toBe(true)
         if (lagMilliseconds !== null) expect(lagMilliseconds).toBeGreaterThanOrEqual(0)
       }),
@@ -83,7 +89,7 @@ describe('a threshold', () => {
 
   test('is told in plain words', () => {
     expect(signals(12.3456, 360_000, 31_000).map(({ detail }) => detail)).toEqual([
-      '12% of the documents differ from what other instances last told; 1% are tolerated',
+      '12% of the documents differ from what the instances that are connected told; 1% are tolerated',
       'attic lacks what was written 6 min ago, by what it last told: it is away, or it cannot keep up; 5 min are tolerated',
       'this daemon took 31 s to be ready; 30 s are tolerated',
     ])

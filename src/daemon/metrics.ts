@@ -1,0 +1,109 @@
+/** Metrics in the text format of Prometheus: of the process, and of the replica and its health. Worked out when they are asked for. */
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import type { Replica } from '../replica/index.ts'
+import type { HealthWatch } from './health-watch.ts'
+
+/** Seconds: from a fast disk's fsync to one that is about to fail. */
+const commitBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+const peerStates = ['connected', 'connecting', 'offline'] as const
+
+/** Of the process, however often a daemon is opened in it: what collects them cannot be ended. */
+const processRegistry = new Registry()
+let isCollecting = false
+
+export interface MetricsOptions {
+  readonly replica: Replica
+  readonly watch: HealthWatch
+  readonly version: string
+}
+
+export interface Metrics {
+  /** All metrics now, as `text/plain; version=0.0.4`. Rejects with a `SelfsameError` while the store cannot be read. */
+  text(): Promise<string>
+  /** Counts no more. */
+  stop(): void
+}
+
+export function createMetrics({ replica, version, watch }: MetricsOptions): Metrics {
+  if (!isCollecting) collectDefaultMetrics({ register: processRegistry })
+  isCollecting = true
+  const registry = new Registry()
+
+  const gauge = (name: string, help: string, read: () => number | null): void => {
+    const metric = new Gauge({
+      name: `selfsame_${name}`,
+      help,
+      registers: [],
+      collect() {
+        const value = read()
+        // What is not known is not told: a gap, and no zero.
+        if (value === null) this.remove()
+        else this.set(value)
+      },
+    })
+    registry.registerMetric(metric)
+  }
+  const labelled = (name: string, help: string, label: string, read: () => Iterable<readonly [string, number]>): void => {
+    const metric = new Gauge({
+      name: `selfsame_${name}`,
+      help,
+      labelNames: [label],
+      registers: [],
+      collect() {
+        this.reset()
+        for (const [value, amount] of read()) this.set({ [label]: value }, amount)
+      },
+    })
+    registry.registerMetric(metric)
+  }
+  const secondsOf = (milliseconds: number | null): number | null => (milliseconds === null ? null : milliseconds / 1_000)
+
+  labelled('build_info', 'Version of the daemon; always 1', 'version', () => [[version, 1]])
+  gauge('entries', 'Log entries shown', () => replica.reader.entryTotal())
+  gauge('documents', 'Documents', () => replica.reader.documents().length)
+  gauge('envelopes', 'Envelopes stored', () => replica.stored.envelopes)
+  gauge('feeds', 'Feeds stored', () => replica.stored.feeds)
+  gauge('feeds_waiting', 'Feeds stored and not wholly applied', () => replica.waitingFeeds)
+  gauge('read_only', 'Whether there is no space left, so that only reads are served', () => Number(replica.isReadOnly))
+  labelled('peers', 'Other members, by state', 'state', () => {
+    const peers = replica.peers()
+    return peerStates.map((state) => [state, peers.filter((peer) => peer.state === state).length])
+  })
+  gauge('drift_percent', 'Documents that differ from what connected members told, of all', () => watch.signals.driftPercent)
+  gauge('lag_seconds', 'Age of the oldest envelope that a member lacks', () => secondsOf(watch.signals.lagMilliseconds))
+  gauge('recovery_seconds', 'Time this daemon took to be ready', () => secondsOf(watch.signals.recoveryMilliseconds))
+  labelled('alerts', 'Alerts that are raised, by kind', 'kind', () => countsOf(watch.raised.map(({ kind }) => kind)))
+  const conflicts = new Counter({
+    name: 'selfsame_conflicts_total',
+    help: 'Writes that had not seen each other and were merged, since the start',
+    registers: [],
+    collect() {
+      this.reset()
+      this.inc(conflictTotal(replica))
+    },
+  })
+  const commits = new Histogram({
+    name: 'selfsame_commit_seconds',
+    help: 'Time that the store took for a commit, with its fsync',
+    buckets: commitBuckets,
+    registers: [],
+  })
+  registry.registerMetric(conflicts)
+  registry.registerMetric(commits)
+  const stop = replica.onCommit((milliseconds) => commits.observe(milliseconds / 1_000))
+
+  return { text: () => Registry.merge([processRegistry, registry]).metrics(), stop }
+}
+
+/** Conflicts in all documents since the process started. */
+export function conflictTotal({ conflicts }: Replica): number {
+  return [...conflicts.values()].reduce((sum, count) => sum + count, 0)
+}
+
+function countsOf(words: readonly string[]): Iterable<readonly [string, number]> {
+  return Array.from(
+    Map.groupBy(words, (word) => word),
+    ([word, group]) => [word, group.length] as const,
+  )
+}
