@@ -70,8 +70,11 @@ export function openSwap(directory: string, force: boolean): HomeSwap {
         return existsSync(join(paths.directory, aside)) ? aside : null
       }),
     close() {
-      onDisk(paths.directory, () => rmSync(stage, { recursive: true, force: true }))
-      lock.release()
+      try {
+        onDisk(paths.directory, () => rmSync(stage, { recursive: true, force: true }))
+      } finally {
+        lock.release()
+      }
     },
   }
 }

@@ -27,7 +27,12 @@ export async function moveOut(
     if (move !== null) throw hasMoved(move, identity)
     const facts = await withBackup(paths, identity, { ...options, withoutIdentity: false }, true, ({ commit, facts: made, partial }) => {
       writeMove(paths, { instance: identity.instance, at: made.made, file, partial })
-      commit()
+      try {
+        commit()
+      } catch (error) {
+        if (existsSync(partial)) removeMove(paths)
+        throw error
+      }
       return made
     })
     return { identity, file, facts }
