@@ -4,10 +4,10 @@
  * `settlement.ts`, and the rules with their reasons are in `docs/MEMBERSHIP.md`.
  */
 import { headerRecordsMax, hashOf, idToBytes } from '../core/index.ts'
-import type { AgentId, FeedId, InstanceId, PublicKey, RecordHash } from '../core/index.ts'
+import type { AgentId, InstanceId, PublicKey, RecordHash } from '../core/index.ts'
 import { createRecordGraph, reaches } from './record-graph.ts'
 import type { RecordNode, Standing } from './record-graph.ts'
-import type { Genesis, MembershipRecord, Rename, Role, RoleRecord, Rotation } from './record.ts'
+import type { CutPlace, Genesis, MembershipRecord, Rename, Role, RoleRecord, Rotation } from './record.ts'
 import { createRecordIndex, indexRecord, levelOf, needOf, roleOf, settle } from './settlement.ts'
 import type { ActRecord, Entry, Settlement } from './settlement.ts'
 
@@ -48,6 +48,12 @@ export interface FormerMember extends Known {
 /** `unknown-records`: this cannot be told before a record arrives that is missing here, or at all by this version. Wait. */
 export type WriteVerdict = 'yes' | 'no' | 'unknown-records'
 
+/**
+ * Null: all that it writes. Else what lies, in each of these lists, at or before one of its places: of the cuts of whoever took its right to write, and of
+ * its own that retired the key. A place says something only where the envelope of that hash is there.
+ */
+export type WriteLimit = readonly (readonly CutPlace[])[] | null
+
 /** Reading side. Answers always follow the records added so far. */
 export interface MemberTable {
   readonly agent: AgentId
@@ -74,11 +80,8 @@ export interface MemberTable {
    * is known here, so the answer, once it is yes or no, is the same everywhere and for ever.
    */
   mayWrite(instance: InstanceId, key: PublicKey, recordHeads: readonly RecordHash[]): WriteVerdict
-  /**
-   * What counts of the feeds of `instance` under `key`: null for all that it writes, else up to which sequence of each
-   * feed. Of the rest counts only what others built on.
-   */
-  writeLimit(instance: InstanceId, key: PublicKey): ReadonlyMap<FeedId, number> | null
+  /** What counts of the feeds of `instance` under `key`, by the table alone. */
+  writeLimit(instance: InstanceId, key: PublicKey): WriteLimit
   /** What a new record or envelope of this author (null: the root key) names: the heads, sorted, at most `headerRecordsMax`;
    * where there are more, first those that hold what made the author what it is. */
   citedBy(author: InstanceId | null): readonly RecordHash[]
@@ -102,6 +105,8 @@ export interface MemberSet extends MemberTable {
   add(records: Iterable<MembershipRecord>, areStored?: boolean): readonly MembershipRecord[]
 }
 
+/** By how much an author's numbers may go up at once. */
+const numberStepMax = 1 << 20
 /** Pasts whose settlement is kept: what envelopes and records name is nearly always one of the last few. */
 const pastsKeptMax = 64
 
@@ -214,7 +219,7 @@ export function createMemberSet(agent: AgentId): MemberSet {
       const { settlement, writeLimits } = table()
       const name = `${instance}:${key}`
       let limit = writeLimits.get(name)
-      if (limit === undefined) writeLimits.set(name, (limit = writeLimitOf(settlement, instance, key)))
+      if (limit === undefined) writeLimits.set(name, (limit = writeLimitOf(settlement, instance, key, lineOf(instance))))
       return limit
     },
     citedBy(author) {
@@ -238,16 +243,18 @@ export function createMemberSet(agent: AgentId): MemberSet {
   }
 }
 
-function writeLimitOf(settlement: Settlement, instance: InstanceId, key: PublicKey): ReadonlyMap<FeedId, number> | null {
-  const isBelowWriter = (level: number): boolean => level < levelOf('writer')
-  if (!isBelowWriter(settlement.level(instance)) && settlement.keys(instance).includes(key)) return null
-  const curbs = settlement.curbs(instance).filter(({ record }) => isBelowWriter(levelOf(record.role)))
-  const rotations = settlement.rotations(instance).filter(({ record }) => record.key === key)
-  const limit = new Map<FeedId, number>()
-  for (const { record } of [...curbs, ...rotations]) {
-    for (const { feed, sequence } of record.cut) limit.set(feed, Math.max(sequence, limit.get(feed) ?? 0))
+function writeLimitOf(settlement: Settlement, instance: InstanceId, key: PublicKey, line: readonly InstanceId[]): WriteLimit {
+  const limit: (readonly CutPlace[])[] = []
+  if (settlement.level(instance) < levelOf('writer')) {
+    const curbs = settlement.curbs(instance).filter(({ record }) => levelOf(record.role) < levelOf('writer'))
+    // What it says of itself counts only as long as nobody else has spoken.
+    const byOthers = curbs.filter(({ record }) => record.author === null || !line.includes(record.author))
+    limit.push((byOthers.length > 0 ? byOthers : curbs).flatMap(({ record }) => record.cut))
   }
-  return limit
+  if (!settlement.keys(instance).includes(key)) {
+    limit.push(settlement.rotations(instance).flatMap(({ record }) => (record.key === key ? record.cut : [])))
+  }
+  return limit.length === 0 ? null : limit
 }
 
 /** Whether the author, a member or the root key, may say this. `past`: what the author knew. */
@@ -258,7 +265,6 @@ function isAllowed(record: ActRecord, past: Settlement): boolean {
   } else {
     const level = past.level(author)
     if (level < needOf(record)) return false
-    if (kind === 'role' && record.instance === author && levelOf(record.role) > level) return false
   }
   switch (kind) {
     case 'rotation':
@@ -266,10 +272,17 @@ function isAllowed(record: ActRecord, past: Settlement): boolean {
     case 'rename':
       return past.entries(record.instance).length > 0
     case 'role':
-      return past.entries(record.instance).length > 0 && record.number > past.lastNumber(author)
+      return past.entries(record.instance).length > 0 && isNextNumber(record.number, past.lastNumber(author))
+    case 'clone':
+      return past.entries(record.instance).length === 0 && isNextNumber(record.number, past.lastNumber(author))
     default:
-      return record.number > past.lastNumber(author)
+      return isNextNumber(record.number, past.lastNumber(author))
   }
+}
+
+/** Numbers go upwards, and not so fast that somebody who has the key for a while could use them up. */
+function isNextNumber(number: number, last: number): boolean {
+  return number > last && number <= last + numberStepMax
 }
 
 function hasHad(past: Settlement, instance: InstanceId, key: PublicKey): boolean {
@@ -286,7 +299,7 @@ interface Derived {
   readonly byKey: ReadonlyMap<PublicKey, Member>
   readonly digest: Uint8Array
   /** By instance and key, as far as they were asked for. */
-  readonly writeLimits: Map<string, ReadonlyMap<FeedId, number> | null>
+  readonly writeLimits: Map<string, WriteLimit>
 }
 
 function derive(settlement: Settlement, everyone: readonly InstanceId[], records: readonly MembershipRecord[]): Derived {

@@ -96,8 +96,10 @@ export interface Settlement {
 }
 
 /** The level that the author of a record must have. */
-export function needOf(record: ActRecord): Level {
+export function needOf(record: ActRecord): number {
   if (record.kind === 'clone') return levelOf(record.role)
+  // Of oneself only downwards.
+  if (record.kind === 'role' && record.instance === record.author) return levelOf(record.role) + 1
   if (record.kind === 'admission') return 3
   if (record.kind === 'rotation') return 1
   return record.instance === record.author ? 1 : 3
@@ -140,8 +142,8 @@ export function settle(index: RecordIndex, isIn: (node: RecordNode) => boolean, 
     const curbs = curbsOf(instance).filter(counts)
     let level: Level = 0
     for (const grant of within(index.grants, instance)) {
-      if (!counts(grant) || !(verdicts.get(grant) ?? stands(grant))) continue
       let granted = levelOf(grant.record.role)
+      if (granted <= level || !counts(grant) || !(verdicts.get(grant) ?? stands(grant))) continue
       for (const curb of curbs) {
         const curbed = levelOf(curb.record.role)
         if (curbed < granted && curb !== grant && !isBefore(curb, grant)) granted = curbed
@@ -154,7 +156,9 @@ export function settle(index: RecordIndex, isIn: (node: RecordNode) => boolean, 
   function judge(act: Act): boolean {
     const { author, key, kind } = act.record
     if (author === null) return true
-    const isBlocked = (blocking: readonly RecordNode[]): boolean => blocking.length > 0 && !blocking.some((node) => isBefore(act, node))
+    const isFirst = (node: RecordNode, nodes: readonly RecordNode[]): boolean => !nodes.some((other) => isBefore(other, node))
+    const isBlocked = (blocking: readonly RecordNode[]): boolean =>
+      blocking.length > 0 && !blocking.some((node) => isBefore(act, node) && isFirst(node, blocking))
     const isNews = (node: RecordNode): boolean => node !== act && !isBefore(node, act)
     if (kind !== 'rotation' && isBlocked((rotations.get(author) ?? []).filter((node) => node.record.key === key && isNews(node)))) {
       return false

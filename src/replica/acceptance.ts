@@ -6,7 +6,7 @@
 import type { FeedId, InstanceId } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
-import type { MemberTable } from '../membership/index.ts'
+import type { CutPlace, MemberTable } from '../membership/index.ts'
 import type { FeedState, Ledger } from './ledger.ts'
 
 /**
@@ -28,8 +28,19 @@ export class Acceptance {
 
   /** Up to which sequence a feed counts by the member table alone. */
   cut({ feed, instance, key }: Pick<FeedState, 'feed' | 'instance' | 'key'>): number {
-    const limit = this.#members.writeLimit(instance, key)
-    return limit === null ? Number.POSITIVE_INFINITY : (limit.get(feed) ?? 0)
+    let counted = Number.POSITIVE_INFINITY
+    for (const places of this.#members.writeLimit(instance, key) ?? []) {
+      let reach = 0
+      for (const place of places) if (place.feed === feed && place.sequence > reach && this.#holds(place)) reach = place.sequence
+      counted = Math.min(counted, reach)
+    }
+    return counted
+  }
+
+  /** A cut vouches for what its author had seen, not for whatever is written at that place later. */
+  #holds({ feed, hash, sequence }: CutPlace): boolean {
+    const found = this.#ledger.find(hash)
+    return found?.feed === feed && found.sequence === sequence
   }
 
   accepts(state: FeedState, sequence: number): boolean {

@@ -327,6 +327,8 @@ export class Engine {
       ledger.rows.evidence.push(...put.evidence)
     }
     const cleared = records.length > 0 && this.#membersChanged()
+    // What waited while this instance lost its right to write would be taken by nobody.
+    if (records.length > 0 && !this.#mayWrite()) for (const pending of this.#writes.splice(0)) pending.reject(this.#writeRefusal())
     ledger.rows.derivedCleared = cleared
     // What is thrown away in this commit is built anew from the next on.
     if (!cleared) {

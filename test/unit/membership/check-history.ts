@@ -48,7 +48,7 @@ function viewOfModel(model: Model, { keysByInstance, records }: History): View {
     'standings': records.map(({ hash }) => [hash, model.verdictOf(hash)]),
     'records': model.kept.map(({ id }) => id).toSorted(),
     'write limits': [...keysByInstance].flatMap(([instance, keys]) =>
-      keys.map((key) => [instance, key, sortedEntries(model.writeLimit(instance, key))]),
+      keys.map((key) => [instance, key, sortedPlaces(model.writeLimit(instance, key))]),
     ),
     'lines': model.instances.map(({ instance }) => `${instance} ${model.lineOf(instance).join()}`).toSorted(),
     'next numbers': [null, ...keysByInstance.keys()].map((author) => model.lastNumberOf(author) + 1),
@@ -66,7 +66,7 @@ function viewOfTable(table: MemberTable, { keysByInstance, records }: History): 
       .map(({ hash }) => hash)
       .toSorted(),
     'write limits': [...keysByInstance].flatMap(([instance, keys]) =>
-      keys.map((key) => [instance, key, sortedEntries(table.writeLimit(instance, key))]),
+      keys.map((key) => [instance, key, sortedPlaces(table.writeLimit(instance, key) ?? [])]),
     ),
     'lines': [...table.members, ...table.former].map(({ instance }) => `${instance} ${table.lineOf(instance).join()}`).toSorted(),
     'next numbers': [null, ...keysByInstance.keys()].map((author) => table.nextNumber(author)),
@@ -96,8 +96,10 @@ function wholeOf(table: MemberTable): View {
   }
 }
 
-function sortedEntries(limit: ReadonlyMap<string, number> | null): readonly string[] | null {
-  return limit === null ? null : [...limit].map(([feed, sequence]) => `${feed} ${sequence}`).toSorted()
+function sortedPlaces(
+  cuts: readonly (readonly { readonly feed: string; readonly sequence: number; readonly hash: string }[])[],
+): readonly string[] {
+  return cuts.map((places) => [...new Set(places.map(({ feed, hash, sequence }) => `${feed} ${sequence} ${hash}`))].toSorted().join())
 }
 
 /** Where the two differ, in words. */
@@ -125,6 +127,7 @@ export function faultsOf(history: History, seed: number): readonly string[] {
   faults.push(...faultsOfVoids(history, model, inOrder))
   faults.push(...faultsOfPasts(history, model, inOrder, dice))
   faults.push(...faultsOfRootRemoval(inOrder, dice))
+  faults.push(...faultsOfSelfMadeRoles(model))
   const lived = dice.pick(history.tables)
   if (lived !== undefined) {
     const fresh = memberTableOf(agent, lived.records())
@@ -197,17 +200,43 @@ function faultsOfPasts({ keysByInstance, records }: History, model: Model, table
   ]
 }
 
-/** Whom the root key removes, knowing everything, is gone, and its clones with it. */
+/** Whom the root key removes, knowing everything, is gone, and its clones with it; nobody else gains or loses by it, removed before or not. */
 function faultsOfRootRemoval(table: MemberTable, dice: Dice): readonly string[] {
-  const target = dice.pick(table.members)
+  const target = dice.pick([...table.members, ...table.former])
   if (target === undefined) return []
   const { instance } = target
-  const content = { agent, author: null, parents: table.citedBy(null), time: foundedAt, instance, role: null, cut: [], reason: '' }
+  const content = {
+    agent,
+    author: null,
+    parents: table.citedBy(null),
+    time: foundedAt,
+    instance,
+    role: null,
+    cut: [],
+    reason: '',
+  }
   const removal = signRole({ ...content, number: table.nextNumber(null) }, rootKey)
   const after = memberTableOf(agent, [...table.records(), removal])
-  const left = after.members.filter((member) => after.lineOf(member.instance).includes(instance))
   if (after.standingOf(removal.hash) !== 'valid') return ['a removal by the root key is not lawful']
-  return left.map((member) => `${member.instance} is still a member after the root key removed ${instance}`)
+  const left = after.members.filter((member) => after.lineOf(member.instance).includes(instance))
+  const others = (of: MemberTable) => [...of.members, ...of.former].filter((known) => !of.lineOf(known.instance).includes(instance))
+  const placeOf = (of: MemberTable, known: InstanceId) =>
+    JSON.stringify([of.member(known)?.role, of.member(known)?.keys, of.member(known)?.name])
+  return [
+    ...left.map((member) => `${member.instance} is still a member after the root key removed ${instance}`),
+    ...others(table)
+      .filter((known) => placeOf(table, known.instance) !== placeOf(after, known.instance))
+      .map((known) => `the place of ${known.instance} changed as the root key removed ${instance}, knowing everything`),
+  ]
+}
+
+/** Nobody is more than somebody else made it. */
+function faultsOfSelfMadeRoles(model: Model): readonly string[] {
+  const given = (instance: string) =>
+    Math.max(0, ...[...model.standing].filter((g) => g.target === instance && g.author !== instance).map(({ level }) => level))
+  return model.instances
+    .filter(({ instance, level }) => level > given(instance))
+    .map(({ instance, level }) => `${instance} has level ${level}, which nobody else gave it`)
 }
 
 /** What a history reached, for the summary: names are those of its lines. */

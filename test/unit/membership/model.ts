@@ -4,6 +4,12 @@
  * stands at one step of the walk are remembered, because without that the recursion would not end in time.
  */
 
+export interface CutOfModel {
+  readonly feed: string
+  readonly sequence: number
+  readonly hash: string
+}
+
 /** A record without its bytes. Fields that its type does not have are null, or empty. */
 export interface ModelRecord {
   readonly id: string
@@ -20,7 +26,7 @@ export interface ModelRecord {
   /** The key that it brings in. */
   readonly brings: string | null
   readonly name: string | null
-  readonly cut: readonly { readonly feed: string; readonly sequence: number }[]
+  readonly cut: readonly CutOfModel[]
 }
 
 /** Valid: lawful. Unknown: kept without effect. Waiting: a parent is not here. */
@@ -48,7 +54,7 @@ export interface Model {
   readonly standing: ReadonlySet<ModelRecord>
   mayWrite(instance: string, key: string, heads: readonly string[]): 'yes' | 'no' | 'unknown-records'
   /** Null: all counts. Else up to where, by feed. */
-  writeLimit(instance: string, key: string): ReadonlyMap<string, number> | null
+  writeLimit(instance: string, key: string): readonly (readonly CutOfModel[])[]
   lineOf(instance: string): readonly string[]
   /** Of the author's admissions, clones and role records; 0 where there is none. */
   lastNumberOf(author: string | null): number
@@ -63,19 +69,20 @@ const isCounted = (r: ModelRecord) => r.type === 'admission' || r.type === 'clon
 function needOf(r: ModelRecord): number {
   if (r.type === 'admission') return 3
   if ((r.type === 'role' || r.type === 'rename') && r.target !== r.author) return 3
-  return r.type === 'clone' ? Math.max(1, r.level) : 1
+  if (r.type === 'role') return r.level + 1
+  return Math.max(1, r.level)
 }
 
 const before = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 
-type Path = readonly number[]
+type Path = readonly (number | string)[]
 
 /** Number by number, a prefix before what it begins. */
 function comparePaths(a: Path, b: Path): number {
   for (const [index, number] of a.entries()) {
     const other = b[index]
     if (other === undefined) return 1
-    if (number !== other) return number - other
+    if (number !== other) return number < other ? -1 : 1
   }
   return a.length - b.length
 }
@@ -147,7 +154,7 @@ class Table {
     const queue: { path: Path; target: string; grant: string }[] = []
     for (const r of this.#lawful.filter((r) => r.author === null)) {
       if (isCurb(r)) this.settled.add(r)
-      if (isGrant(r)) queue.push({ path: [r.number], target: r.target as string, grant: r.id })
+      if (isGrant(r)) queue.push({ path: [r.number, r.target as string, r.id], target: r.target as string, grant: r.id })
     }
     while (queue.length > 0) {
       queue.sort((x, y) => comparePaths(x.path, y.path) || before(x.target, y.target) || before(x.grant, y.grant))
@@ -160,7 +167,7 @@ class Table {
       this.#settle(own.filter((r) => r.type === 'role' && r.target !== a))
       for (const r of own) {
         if (isGrant(r) && r.target !== a && this.stands(r))
-          queue.push({ path: [...path, r.number], target: r.target as string, grant: r.id })
+          queue.push({ path: [...path, r.number, r.target as string, r.id], target: r.target as string, grant: r.id })
       }
     }
   }
@@ -188,7 +195,8 @@ class Table {
     const c = [...this.settled].filter(
       (c) => isCurb(c) && c.level < needOf(r) && line.includes(c.target as string) && c !== r && !this.#graph.isBefore(c, r),
     )
-    return c.length === 0 || c.some((c) => this.#graph.isBefore(r, c))
+    const first = c.filter((x) => !c.some((y) => this.#graph.isBefore(y, x)))
+    return c.length === 0 || first.some((c) => this.#graph.isBefore(r, c))
   }
 
   #support(r: ModelRecord): number {
@@ -269,15 +277,19 @@ class Table {
     return (named ?? entry)?.name as string
   }
 
-  /** The union of the cuts that hold what `instance` wrote with `key`. */
-  cutsOf(instance: string, key: string): ReadonlyMap<string, number> {
+  /** What an envelope of `instance` under `key` has to lie within: for each list, at or before one of its places. */
+  cutsOf(instance: string, key: string): readonly (readonly CutOfModel[])[] {
     const line = this.lineOf(instance)
-    const union = new Map<string, number>()
-    for (const c of this.settled) {
-      const isCut = isCurb(c) ? c.level < 2 && line.includes(c.target as string) : c.author === instance && c.key === key
-      if (isCut) for (const { feed, sequence } of c.cut) union.set(feed, Math.max(sequence, union.get(feed) ?? 0))
+    const cuts: (readonly CutOfModel[])[] = []
+    if (this.levelOf(instance) < 2) {
+      const curbs = [...this.settled].filter((c) => isCurb(c) && c.level < 2 && line.includes(c.target as string))
+      const byOthers = curbs.filter((c) => c.author === null || !line.includes(c.author))
+      cuts.push((byOthers.length > 0 ? byOthers : curbs).flatMap((c) => c.cut))
     }
-    return union
+    if (!this.keysOf(instance).includes(key)) {
+      cuts.push([...this.settled].filter((c) => !isCurb(c) && c.author === instance && c.key === key).flatMap((c) => c.cut))
+    }
+    return cuts
   }
 
   standing(): ReadonlySet<ModelRecord> {
@@ -325,7 +337,7 @@ export function modelOf(received: Iterable<ModelRecord>): Model {
       case 'clone':
         return level >= Math.max(1, r.level) && !table.isEntered(r.target as string)
       case 'role':
-        return r.target === r.author ? r.level <= level : level === 3
+        return level >= needOf(r)
       case 'rename':
         return r.target === r.author || level === 3
       case 'rotation':
@@ -349,8 +361,7 @@ export function modelOf(received: Iterable<ModelRecord>): Model {
       if (past.levelOf(instance) >= 2 && past.keysOf(instance).includes(key)) return 'yes'
       return meetsUnknown(known) ? 'unknown-records' : 'no'
     },
-    writeLimit: (instance, key) =>
-      table.levelOf(instance) >= 2 && table.keysOf(instance).includes(key) ? null : table.cutsOf(instance, key),
+    writeLimit: (instance, key) => table.cutsOf(instance, key),
     lineOf: (instance) => table.lineOf(instance),
     lastNumberOf: (author) => table.lastNumberOf(author),
     isBefore: (r, s) => graph.isBefore(r, s),
