@@ -302,7 +302,7 @@ export function createConversation(dice: Dice, token: string | undefined): Conve
   const count = dice.chance(0.1) ? 2 + dice.below(8) : 1
   const drawn = dice.times(count, () => createRequest(dice, token))
   // What stands behind a watch is never answered, and Node reads no further meanwhile: not even that the client has ended.
-  const watch = drawn.findIndex(({ target }) => target.includes('/v1/watch'))
+  const watch = drawn.findIndex(({ target }) => /^[^?]*\/watch/.test(target))
   const requests = watch < 0 ? drawn : drawn.slice(0, watch + 1)
   const bodiless = requests.length === 1 && dice.chance(0.02)
   if (bodiless) requests[0]!.method = 'HEAD'

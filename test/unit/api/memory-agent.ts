@@ -61,6 +61,9 @@ export interface MemoryAgent extends AgentPort {
   entriesOf(name: string): readonly LogEntry[]
   stopped: boolean
   raised: readonly Alert[]
+  /** Why it is not ready. */
+  unready: string | null
+  readonly alertListeners: number
   /** These alerts are raised from now on, and no others. */
   raise(alerts: readonly Alert[]): void
 }
@@ -369,7 +372,14 @@ export function createMemoryAgent(): MemoryAgent {
       const { attention, uptimeSeconds } = await agent.status()
       return { state: attention.length === 0 ? 'ok' : 'attention', uptimeSeconds, attention }
     },
-    ready: async () => ({ ready: true, uptimeSeconds: 1.5 }),
+    async ready() {
+      if (agent.unready !== null) throw new SelfsameError('unavailable', agent.unready)
+      return { ready: true, uptimeSeconds: 1.5 }
+    },
+    unready: null,
+    get alertListeners() {
+      return alertListeners.size
+    },
     metrics: async () => 'selfsame_documents 0\n',
     alerts: () => agent.raised,
     onAlert(listener) {
