@@ -5,9 +5,9 @@
  */
 import { headerRecordsMax, hashOf, idToBytes } from '../core/index.ts'
 import type { AgentId, InstanceId, PublicKey, RecordHash } from '../core/index.ts'
-import { createRecordGraph, reaches } from './record-graph.ts'
-import type { RecordNode, Standing } from './record-graph.ts'
-import type { CutPlace, Genesis, MembershipRecord, Rename, Role, RoleRecord, Rotation } from './record.ts'
+import { createRecordGraph, isBefore, reaches } from './record-graph.ts'
+import type { Judge, Quota, RecordNode, Standing } from './record-graph.ts'
+import type { CutPlace, Genesis, MembershipRecord, Rename, Role, RoleRecord, Rotation, UnknownRecord } from './record.ts'
 import { createRecordIndex, indexRecord, levelOf, needOf, roleOf, settle } from './settlement.ts'
 import type { ActRecord, Entry, Settlement } from './settlement.ts'
 
@@ -82,9 +82,14 @@ export interface MemberTable {
   mayWrite(instance: InstanceId, key: PublicKey, recordHeads: readonly RecordHash[]): WriteVerdict
   /** What counts of the feeds of `instance` under `key`, by the table alone. */
   writeLimit(instance: InstanceId, key: PublicKey): WriteLimit
-  /** What a new record or envelope of this author (null: the root key) names: the heads, sorted, at most `headerRecordsMax`;
-   * where there are more, first those that hold what made the author what it is. */
-  citedBy(author: InstanceId | null): readonly RecordHash[]
+  /** What a new record of this author (null: the root key) names: the heads, sorted, at most `headerRecordsMax`;
+   * where there are more, first those that hold what made the author, and the target, what they are. */
+  citedBy(author: InstanceId | null, target?: InstanceId | null): readonly RecordHash[]
+  /**
+   * What an envelope of the instance under `key` names to show its right to write: the last of the records that gave it its place and its key, or, where
+   * these alone do not tell, what `citedBy` gives. So an envelope waits for no records that do not concern its author.
+   */
+  rightOf(instance: InstanceId, key: PublicKey): readonly RecordHash[]
   /** The number of the author's next admission, clone or role record. */
   nextNumber(author: InstanceId | null): number
   /** `waiting`: here, but a parent is missing. Undefined: not here. */
@@ -105,6 +110,14 @@ export interface MemberSet extends MemberTable {
   add(records: Iterable<MembershipRecord>, areStored?: boolean): readonly MembershipRecord[]
 }
 
+/**
+ * Records that one author can make others keep: as an admin; of its own affairs (new keys, names, clones), with all its clones; and of all whose
+ * signer is not known to be a member, where only a newer version could tell. Far above what honest instances make. The root key may sign any
+ * number. What an admin's records rest on is taken whatever its number.
+ */
+const adminActsMax = 1_000
+const ownActsMax = 256
+const quotaOfOthers: Quota = { name: 'others', most: 256 }
 /** By how much an author's numbers may go up at once. */
 const numberStepMax = 1 << 20
 /** Pasts whose settlement is kept: what envelopes and records name is nearly always one of the last few. */
@@ -118,7 +131,7 @@ export function memberTableOf(agent: AgentId, records: Iterable<MembershipRecord
 }
 
 export function createMemberSet(agent: AgentId): MemberSet {
-  const graph = createRecordGraph(agent, { judge, judged })
+  const graph = createRecordGraph(agent, { judge, judged, vouches })
   /** By the heads whose closure it is, in order of last use; a closure never changes. */
   const pasts = new Map<string, Settlement>()
   const index = createRecordIndex()
@@ -139,19 +152,40 @@ export function createMemberSet(agent: AgentId): MemberSet {
     return settlement
   }
 
-  function judge(record: MembershipRecord, parentNodes: readonly RecordNode[]): Standing {
-    if (record.kind === 'genesis') return 'valid'
-    const past = settlementOf(parentNodes)
-    const orUnknown = parentNodes.some((parent) => parent.holdsUnknown) ? 'unknown' : 'void'
-    if (!isByMember(record, past)) return orUnknown
-    if (record.kind === 'unknown') return 'unknown'
-    return isAllowed(record, past) ? 'valid' : orUnknown
+  function judge(record: MembershipRecord, parentNodes: readonly RecordNode[]): ReturnType<Judge['judge']> {
+    if (record.kind === 'genesis') return { standing: 'valid', quota: null }
+    const holdsUnknown = parentNodes.some((parent) => parent.holdsUnknown)
+    const past = isKnownSigner(record) ? settlementOf(parentNodes) : null
+    if (past === null || !isByMember(record, past)) {
+      return holdsUnknown ? { standing: 'unknown', quota: quotaOfOthers } : { standing: 'void', quota: null }
+    }
+    const quota = quotaOf(record)
+    if (record.kind === 'unknown') return { standing: 'unknown', quota }
+    return { standing: isAllowed(record, past) ? 'valid' : holdsUnknown ? 'unknown' : 'void', quota }
+  }
+
+  /** Cheap, and so first: whether the key was ever the author's. */
+  function isKnownSigner({ author, key }: MembershipRecord): boolean {
+    return author === null ? genesis()?.key === key : index.instancesByKey.get(key)?.includes(author) === true
   }
 
   /** Whether the record is signed with a key of a member, or the root key, as its past knows them. */
   function isByMember({ author, key }: MembershipRecord, past: Settlement): boolean {
-    if (author === null) return genesis()?.key === key
-    return past.level(author) > 0 && past.keys(author).includes(key)
+    return author === null || (past.level(author) > 0 && past.keys(author).includes(key))
+  }
+
+  function quotaOf(record: ActRecord | UnknownRecord): Quota | null {
+    const { author, kind } = record
+    if (author === null) return null
+    if (kind !== 'unknown' && needOf(record) === levelOf('admin') && kind !== 'clone')
+      return { name: `acts of ${author}`, most: adminActsMax }
+    return { name: `own acts of ${lineOf(author).at(-1)}`, most: ownActsMax }
+  }
+
+  function vouches(record: MembershipRecord): boolean {
+    if (record.author === null) return isKnownSigner(record)
+    const member = table().byInstance.get(record.author)
+    return member?.role === 'admin' && member.keys.includes(record.key)
   }
 
   function judged(node: RecordNode): void {
@@ -176,6 +210,24 @@ export function createMemberSet(agent: AgentId): MemberSet {
       keptRecords(),
     )
     return derived
+  }
+
+  function mayWrite(instance: InstanceId, key: PublicKey, recordHeads: readonly RecordHash[]): WriteVerdict {
+    if (recordHeads.some(graph.isVoid)) return 'no'
+    const known = recordHeads.flatMap((hash) => graph.node(hash) ?? [])
+    if (known.length < recordHeads.length) return 'unknown-records'
+    const past = settlementOf(known)
+    if (past.level(instance) >= levelOf('writer') && past.keys(instance).includes(key)) return 'yes'
+    return known.some((head) => head.holdsUnknown) ? 'unknown-records' : 'no'
+  }
+
+  /** The records that gave an instance its place and its keys, the deepest first. */
+  function basisOf(instance: InstanceId | null): readonly RecordNode[] {
+    if (instance === null) return []
+    const rotations = (index.acts.get(instance) ?? []).filter(({ record }) => record.kind === 'rotation')
+    return [...(index.grants.get(instance) ?? []), ...rotations].toSorted(
+      (a, b) => b.depth - a.depth || (a.record.hash < b.record.hash ? -1 : 1),
+    )
   }
 
   return {
@@ -207,14 +259,7 @@ export function createMemberSet(agent: AgentId): MemberSet {
     isKeyOf: (instance, key) => index.instancesByKey.get(key)?.includes(instance) === true,
     lineOf,
     lineageOf: (instance) => lineOf(instance).at(-1) as InstanceId,
-    mayWrite(instance, key, recordHeads) {
-      if (recordHeads.some(graph.isVoid)) return 'no'
-      const known = recordHeads.flatMap((hash) => graph.node(hash) ?? [])
-      if (known.length < recordHeads.length) return 'unknown-records'
-      const past = settlementOf(known)
-      if (past.level(instance) >= levelOf('writer') && past.keys(instance).includes(key)) return 'yes'
-      return known.some((head) => head.holdsUnknown) ? 'unknown-records' : 'no'
-    },
+    mayWrite,
     writeLimit(instance, key) {
       const { settlement, writeLimits } = table()
       const name = `${instance}:${key}`
@@ -222,24 +267,42 @@ export function createMemberSet(agent: AgentId): MemberSet {
       if (limit === undefined) writeLimits.set(name, (limit = writeLimitOf(settlement, instance, key, lineOf(instance))))
       return limit
     },
-    citedBy(author) {
+    citedBy(author, target = null) {
       const heads = graph.heads()
       if (heads.length <= headerRecordsMax) return heads.map((head) => head.record.hash)
-      const { settlement } = table()
-      const basis = author === null ? [] : [...settlement.grants(author), ...settlement.rotations(author)]
-      const holding = new Set(heads.filter((head) => basis.some((node) => reaches([head], node))))
-      const holdingFirst = [...holding, ...heads.filter((head) => !holding.has(head))]
-      return holdingFirst
+      const chosen: RecordNode[] = []
+      for (const node of [...basisOf(author), ...basisOf(target)]) {
+        const head = reaches(chosen, node) ? undefined : heads.find((each) => reaches([each], node))
+        if (head !== undefined) chosen.push(head)
+      }
+      return [...new Set([...chosen, ...heads])]
         .slice(0, headerRecordsMax)
         .map((head) => head.record.hash)
         .toSorted()
+    },
+    rightOf(instance, key) {
+      const basis = basisOf(instance)
+      const last = basis.filter((node) => !basis.some((other) => isBefore(node, other))).slice(0, headerRecordsMax)
+      const hashes = last.map((node) => node.record.hash).toSorted()
+      return mayWrite(instance, key, hashes) === 'yes' ? hashes : this.citedBy(instance)
     },
     nextNumber: (author) => table().settlement.lastNumber(author) + 1,
     standingOf: (hash) => graph.node(hash)?.standing ?? (graph.isVoid(hash) ? 'void' : graph.isWaiting(hash) ? 'waiting' : undefined),
     records: keptRecords,
     digest: () => table().digest,
-    add: (records, areStored = false) =>
-      Array.from(records, (record) => graph.add(record, areStored).map((judgement) => judgement.record)).flat(),
+    add(records, areStored = false) {
+      const judged: MembershipRecord[] = []
+      // What a quota kept out may be needed by one that came after it.
+      for (let offered = [...records], before = 0; offered.length !== before;) {
+        before = offered.length
+        offered = offered.filter((record) => {
+          const judgements = graph.add(record, areStored)
+          if (judgements !== null) judged.push(...judgements.map((judgement) => judgement.record))
+          return judgements === null
+        })
+      }
+      return judged
+    },
   }
 }
 

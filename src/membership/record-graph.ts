@@ -3,16 +3,12 @@
  * order and reach; what a record means is the judge's business. All it answers depends on the set of records alone,
  * but for the order of lists, where parents stand before children.
  */
-import type { AgentId, InstanceId, RecordHash } from '../core/index.ts'
+import type { AgentId, RecordHash } from '../core/index.ts'
 import type { MembershipRecord } from './record.ts'
 
-/**
- * Records of one instance that are taken, and of all together, unless others rest on them: a hostile admin can sign records without end.
- * The root key may sign any number. Far above what honest instances make; where a hostile one makes more, members may hold different ones
- * of them until it is removed: from then on what its remover knew counts, and that is fetched whatever its number.
- */
-const recordsPerAuthorMax = 1_000
+/** Records of all authors together, beyond which each may add only `recordsEach`. */
 const recordsMax = 20_000
+const recordsEach = 32
 /** Records that wait for a parent; the oldest go first. Whoever sent them sends them again with the next hello. */
 const waitingMax = 4_096
 /** Hashes of void records that are remembered: the last. */
@@ -43,9 +39,20 @@ export interface Judged {
   readonly standing: Standing
 }
 
+/** What somebody may make others keep: so many records under one name. */
+export interface Quota {
+  readonly name: string
+  readonly most: number
+}
+
 export interface Judge {
-  /** How a record stands whose parents are all here and none of them void. */
-  readonly judge: (record: MembershipRecord, parents: readonly RecordNode[]) => Standing
+  /** How a record stands whose parents are all here and none of them void, and the quota that it counts against; null: none. */
+  readonly judge: (
+    record: MembershipRecord,
+    parents: readonly RecordNode[],
+  ) => { readonly standing: Standing; readonly quota: Quota | null }
+  /** Whether what this record rests on has to be kept, however much there is of it: it is an admin's, as far as is known. */
+  readonly vouches: (record: MembershipRecord) => boolean
   /** Told of each judged record that is not void before the next is judged. */
   readonly judged: (node: RecordNode) => void
 }
@@ -63,10 +70,12 @@ export interface RecordGraph {
   heads(): readonly RecordNode[]
   /**
    * Adds a record and gives what was judged because of it: nothing, itself, or itself and what waited for it. `isStored`: it was
-   * taken before, so no bound keeps it out.
+   * taken before, so no quota keeps it out. Null: a quota does.
    */
-  add(record: MembershipRecord, isStored: boolean): readonly Judged[]
+  add(record: MembershipRecord, isStored: boolean): readonly Judged[] | null
 }
+
+const voidVerdict = { standing: 'void', quota: null } as const
 
 /** Whether `target` is one of `nodes` or in the past of one. */
 export function reaches(nodes: readonly RecordNode[], target: RecordNode): boolean {
@@ -78,7 +87,7 @@ export function isBefore(first: RecordNode, second: RecordNode): boolean {
   return first !== second && hasBit(second.closure, first.index)
 }
 
-export function createRecordGraph(agent: AgentId, { judge, judged }: Judge): RecordGraph {
+export function createRecordGraph(agent: AgentId, { judge, judged, vouches }: Judge): RecordGraph {
   const nodes: RecordNode[] = []
   const nodesByHash = new Map<RecordHash, RecordNode>()
   const headsByHash = new Map<RecordHash, RecordNode>()
@@ -86,15 +95,22 @@ export function createRecordGraph(agent: AgentId, { judge, judged }: Judge): Rec
   const waiting = new Map<RecordHash, { readonly record: MembershipRecord; readonly missing: RecordHash }>()
   const waitingByParent = new Map<RecordHash, Set<MembershipRecord>>()
   const voids = new Set<RecordHash>()
-  const countByAuthor = new Map<InstanceId | null, number>()
+  const countByQuota = new Map<string, number>()
 
-  function place(record: MembershipRecord): Judged {
+  /** Null: a quota keeps it out. */
+  function place(record: MembershipRecord, isExempt: boolean): Judged | null {
     const parents = record.parents.flatMap((hash) => nodesByHash.get(hash) ?? [])
-    const standing = parents.length < record.parents.length ? 'void' : judge(record, parents)
+    const { quota, standing } = parents.length < record.parents.length ? voidVerdict : judge(record, parents)
     if (standing === 'void') {
       voids.add(record.hash)
       if (voids.size > voidsMax) voids.delete(voids.values().next().value as RecordHash)
       return { record, standing }
+    }
+    if (quota !== null) {
+      const count = countByQuota.get(quota.name) ?? 0
+      const most = nodes.length < recordsMax ? quota.most : Math.min(quota.most, recordsEach)
+      if (count >= most && !isExempt && !isNeeded(record.hash)) return null
+      countByQuota.set(quota.name, count + 1)
     }
     const index = nodes.length
     const node: RecordNode = {
@@ -107,16 +123,22 @@ export function createRecordGraph(agent: AgentId, { judge, judged }: Judge): Rec
     }
     nodes.push(node)
     nodesByHash.set(record.hash, node)
-    countByAuthor.set(record.author, (countByAuthor.get(record.author) ?? 0) + 1)
     for (const parent of record.parents) headsByHash.delete(parent)
     headsByHash.set(record.hash, node)
     judged(node)
     return node
   }
 
-  function isTooMany({ author, hash }: MembershipRecord): boolean {
-    if (waitingByParent.has(hash) || author === null) return false
-    return nodes.length >= recordsMax || (countByAuthor.get(author) ?? 0) >= recordsPerAuthorMax
+  /** Whether something waits for the record that vouches for it, or is needed itself. */
+  function isNeeded(hash: RecordHash): boolean {
+    const asked = [hash]
+    for (let next = asked.pop(); next !== undefined; next = asked.pop()) {
+      for (const record of waitingByParent.get(next) ?? []) {
+        if (vouches(record)) return true
+        asked.push(record.hash)
+      }
+    }
+    return false
   }
 
   function wait(record: MembershipRecord, missing: RecordHash): void {
@@ -144,7 +166,6 @@ export function createRecordGraph(agent: AgentId, { judge, judged }: Judge): Rec
     heads: () => [...headsByHash.values()].toSorted((a, b) => (a.record.hash < b.record.hash ? -1 : 1)),
     add(record, isStored) {
       if (record.agent !== agent || nodesByHash.has(record.hash) || waiting.has(record.hash) || voids.has(record.hash)) return []
-      if (!isStored && isTooMany(record)) return []
       const placed: Judged[] = []
       const ready = [record]
       for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
@@ -154,7 +175,12 @@ export function createRecordGraph(agent: AgentId, { judge, judged }: Judge): Rec
           wait(next, missing)
           continue
         }
-        placed.push(place(next))
+        const judgement = place(next, isStored)
+        if (judgement === null) {
+          if (next === record) return null
+          continue
+        }
+        placed.push(judgement)
         ready.push(...(waitingByParent.get(next.hash) ?? []))
       }
       return placed

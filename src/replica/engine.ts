@@ -293,7 +293,7 @@ export class Engine {
       materialiser,
       hybridClock: this.#hybridClock,
       random,
-      recordHeads: () => this.#members.citedBy(identity.instance),
+      recordHeads: () => this.#members.rightOf(identity.instance, identity.key.publicKey),
       lineageOf,
     })
     if (this.#ready.size > 0) this.#schedulePump()
@@ -541,7 +541,8 @@ export class Engine {
     const changed = [...this.#durable.values()].filter(
       ({ applied, feed, have }) => before.get(feed)?.have !== have || before.get(feed)?.applied !== applied,
     )
-    for (const listener of this.#listeners) listener({ changed, own: [], records: [], evidence: false, milliseconds: null })
+    const records = batch.records.filter(({ hash }) => this.#members.standingOf(hash) !== undefined)
+    for (const listener of this.#listeners) listener({ changed, own: [], records, evidence: false, milliseconds: null })
     this.#schedulePump()
   }
 

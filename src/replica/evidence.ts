@@ -19,6 +19,9 @@ const refusalsMax = 64
 /** Addresses of copies of this home that are remembered. */
 const ownKeyAddressesMax = 16
 
+/** How long a second copy counts as running after it was last proven: peers that are connected to both prove it every 10 seconds. */
+const copyMs = 5 * 60_000
+
 /** One case. */
 export interface Evidence {
   /** `fork`, `stale-stamp`, `second-copy`, `quarantine`, `refused-feed`, `refused-peer` or `refused-join`. */
@@ -52,6 +55,8 @@ export class EvidenceBook {
   readonly #clock: Clock
   /** Addresses where something answered with our own key, and since when. */
   readonly #ownKeySeen = new Map<string, number>()
+  /** When cases were found last in this process, by id. */
+  readonly #seen = new Map<string, number>()
   /** By kind and key, in order of time. */
   readonly #refusals = new Map<string, Evidence & { readonly key: PublicKey }>()
 
@@ -67,6 +72,11 @@ export class EvidenceBook {
     return true
   }
 
+  /** A case that is stored, or is about to be, was found, or found again. */
+  caseSeen(id: string): void {
+    this.#seen.set(id, this.#clock.monotonic())
+  }
+
   /** A peer was turned away. Cheap: peers that may not connect can ask often. */
   peerRefused(kind: 'refused-peer' | 'refused-join', key: PublicKey, reason: string, address?: string): void {
     const name = `${kind}:${key}`
@@ -77,8 +87,20 @@ export class EvidenceBook {
 
   /** Forks, stale stamps, second copies. */
   cases(): readonly Evidence[] {
+    return this.#casesOf(this.#engine.store.evidence())
+  }
+
+  /** Those of the cases that hold now: a second copy is one as long as it runs. */
+  casesNow(): readonly Evidence[] {
+    const since = this.#clock.monotonic() - copyMs
+    return this.#casesOf(
+      this.#engine.store.evidence().filter(({ id, kind }) => kind !== 'second-copy' || (this.#seen.get(id) ?? -Infinity) > since),
+    )
+  }
+
+  #casesOf(rows: readonly EvidenceRow[]): readonly Evidence[] {
     const copies = Array.from(this.#ownKeySeen, ([address, at]): Evidence => ({ kind: 'second-copy', reason: copyReason(address), at }))
-    return [...this.#engine.store.evidence().map(rowToEvidence), ...copies].map((found) => ({ ...this.#authorOf(found.feed), ...found }))
+    return [...rows.map(rowToEvidence), ...copies].map((found) => ({ ...this.#authorOf(found.feed), ...found }))
   }
 
   /** Updates that are kept and not materialised, at most `limit`, and how many there are. */

@@ -152,7 +152,7 @@ export class MembershipDesk {
       if (role !== 'admin' && signer.author !== null) this.#demandAnotherAdmin(target)
       const number = this.#table.nextNumber(signer.author)
       const cut = role === 'writer' || role === 'admin' ? [] : this.#cutOf((state) => this.#table.lineOf(state.instance).includes(instance))
-      await this.#put(signRole({ ...this.#statement(signer.author), instance, role, number, cut, reason }, signer.key))
+      await this.#put(signRole({ ...this.#statement(signer.author, instance), instance, role, number, cut, reason }, signer.key))
     })
   }
 
@@ -164,7 +164,7 @@ export class MembershipDesk {
         throw new SelfsameError('invalid-request', 'the name is not valid: 1 to 64 visible characters, no # and no space at either end')
       }
       const signer = this.#signerFor(instance, true)
-      await this.#put(signRename({ ...this.#statement(signer.author), instance, name }, signer.key))
+      await this.#put(signRename({ ...this.#statement(signer.author, instance), instance, name }, signer.key))
     })
   }
 
@@ -245,9 +245,9 @@ export class MembershipDesk {
     }
   }
 
-  #statement<Author extends InstanceId | null>(author: Author) {
+  #statement<Author extends InstanceId | null>(author: Author, target: InstanceId | null = null) {
     const { clock, identity } = this.#options
-    return { agent: identity.agent, author, parents: this.#table.citedBy(author), time: Math.floor(clock.now()) }
+    return { agent: identity.agent, author, parents: this.#table.citedBy(author, target), time: Math.floor(clock.now()) }
   }
 
   async #put(record: MembershipRecord, meta: ReadonlyMap<string, null> = new Map()): Promise<void> {

@@ -143,6 +143,7 @@ export class Replica {
       cardsReceived: (cards) => this.#dialer.receiveCards(cards),
       presenceReceived: (card) => this.#presence.receive(card),
       progressTold: () => this.#checkWaiters(),
+      caseSeen: (id) => this.evidence.caseSeen(id),
       sessionReady: () => this.#presence.publish(),
     })
     engine.onCommitted(({ changed }) => {

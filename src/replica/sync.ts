@@ -75,6 +75,8 @@ export interface SyncOptions {
   /** What a peer told has changed. */
   readonly progressTold: () => void
   readonly sessionReady: (session: Session) => void
+  /** A case of evidence was found, or found again. */
+  readonly caseSeen: (id: string) => void
 }
 
 export class Sync {
@@ -526,7 +528,8 @@ export class Sync {
         transport.close(session.link.id, 'stalled')
         continue
       }
-      if (!session.ready || !session.controlWritable) continue
+      // Two processes behind one key are probed time and again: the case is over once one of them is gone.
+      if (!session.ready || !session.controlWritable || !this.#isWanted(session)) continue
       session.ping = { nonce: Math.floor(random.unit() * 2 ** 32), at: now }
       this.#send(session, { type: 'ping', nonce: session.ping.nonce, now: this.#now(), frontier: this.#telling.digest() })
     }
@@ -567,7 +570,8 @@ export class Sync {
   }
 
   #report(evidence: Pick<EvidenceRow, 'id' | 'kind' | 'detail' | 'proof'>): void {
-    const { engine, logger } = this.#options
+    const { caseSeen, engine, logger } = this.#options
+    caseSeen(evidence.id)
     if (engine.store.evidence().some((row) => row.id === evidence.id)) return
     logger.warn({ kind: evidence.kind }, evidence.detail)
     engine

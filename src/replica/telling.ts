@@ -11,8 +11,8 @@ import type { Session } from './session.ts'
 const tellDelayMs = 50
 /** Milliseconds between two times that a ping makes the whole frontier be told. */
 const tellAllMsMin = 5_000
-/** Feeds in one frontier message: 3 MiB of them. */
-const frontierEntriesPerMessage = 50_000
+/** Feeds in one frontier message: some 20 ms of whoever reads it. */
+const frontierEntriesPerMessage = 5_000
 
 export interface TellingOptions {
   readonly engine: Engine
