@@ -23,7 +23,7 @@ export const openingMsMax = 15_000
 const closingMsMax = 1_000
 const openingMark = new Uint8Array(0)
 /** What the control messages of one peer may cost in a second and at once, over all its links: a tenth of a processor or so. Honest ones tell of a thousand commits a second. */
-const controlPerSecond = 3_000
+const controlPerSecond = 1_500
 const controlMost = 6_000
 
 interface OpenLink extends Link {

@@ -89,6 +89,7 @@ function chunkFor({ ranges, request }: Extract<Message, { type: 'want' }>, envel
 
 /** Does something again and again until the case ends, and begins anew when the victim hangs up. Yields often enough to hear of either. */
 export async function flood(arena: Arena, options: LinkOptions, turn: (link: HostileLink, count: number) => Promise<void>): Promise<void> {
+  const ended = new Promise((resolve) => arena.ended.addEventListener('abort', resolve))
   let links = 0
   let sent = 0
   while (!arena.ended.aborted) {
@@ -96,7 +97,8 @@ export async function flood(arena: Arena, options: LinkOptions, turn: (link: Hos
       const link = await openLink(arena, options)
       links += 1
       while (link.isOpen && !arena.ended.aborted) {
-        await turn(link, sent)
+        // A stream that is full may stay so beyond the end of the case.
+        await Promise.race([turn(link, sent), ended])
         sent += 1
         if (sent % 64 === 0) await new Promise(setImmediate)
       }

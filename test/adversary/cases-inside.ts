@@ -55,12 +55,34 @@ export const casesInside: readonly Case[] = [
       forgeUpdate({ client: clientIdOf(theirs.feed as FeedId), structs: [{ parent: 'text', content: string('forged') }] }),
     ),
   ]),
-  sends('a member deletes what another appended to a log', /delete/, (feed, { theirs }) => [
-    forgeBody('log', 'honest', forgeUpdate({ client: feed.client, deleted: [[clientIdOf(theirs.feed as FeedId), 0, 1]] })),
+  sends('a member deletes what another appended to a log', /log that deletes/, (feed, { theirs }) => [
+    forgeBody(
+      'log',
+      'honest',
+      forgeUpdate({
+        client: feed.client,
+        structs: [{ parent: 'entries', content: any({ t: 'instead' }) }],
+        deleted: [[clientIdOf(theirs.feed as FeedId), 0, 1]],
+      }),
+    ),
   ]),
-  sends('a member deletes its own entry from a log', /delete/, (feed) => {
+  sends('a member deletes its own entry from a log', /log that deletes/, (feed) => {
     const entry = feed.next([forgeEntry(feed, 'attacked', 0, 'said')])
-    return [entry, feed.next([forgeBody('log', 'attacked', forgeUpdate({ client: feed.client, deleted: [[feed.client, 0, 1]] }))])]
+    return [
+      entry,
+      feed.next([
+        forgeBody(
+          'log',
+          'attacked',
+          forgeUpdate({
+            client: feed.client,
+            clock: 1,
+            structs: [{ origin: [feed.client, 0], content: any({ t: 'instead' }) }],
+            deleted: [[feed.client, 0, 1]],
+          }),
+        ),
+      ]),
+    ]
   }),
   sends('a member writes an entry in the place of another entry', /next clock/, (feed) => {
     const entry = feed.next([forgeEntry(feed, 'attacked', 0, 'said')])

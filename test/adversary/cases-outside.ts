@@ -155,16 +155,17 @@ export const casesOutside: readonly Case[] = [
         }
       })()
       await pause(arena, 500)
+      const peer = await openHostilePeer(arena.peer.key, '127.0.0.1')
       let words = 'no member got through'
       for (let turn = 1; turn <= 10 && words.startsWith('no') && !arena.ended.aborted; turn += 1) {
-        words = await openLink(arena).then(
+        words = await openLink({ ...arena, peer }).then(
           () => `a member got through at try ${turn}`,
           () => words,
         )
         if (words.startsWith('no')) await pause(arena, 200)
       }
       arena.report(`${words}, beside ${sockets.length} that wait`)
-      await refill
+      await Promise.all([refill, peer.close()])
       for (const socket of sockets) socket.destroy()
     },
   },
