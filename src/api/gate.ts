@@ -124,6 +124,10 @@ function narrowTo(port: AgentPort, grant: Grant): AgentPort {
       }
       return digests
     },
+    alerts() {
+      checkStill()
+      return port.alerts()
+    },
     async health() {
       const health = await port.health()
       return scope.everything ? health : { ...health, attention: [] }

@@ -12,7 +12,7 @@ const quarantineLinesMax = 20
 export function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceId) => string): readonly Condition[] {
   const { evidence } = replica
   const cases = [...lostPlace(replica, now, nameOf)]
-  for (const { kind, reason, at } of evidence.cases()) cases.push({ id: `${kind}:${reason}`, kind, detail: reason, since: at ?? now })
+  for (const { kind, reason, at } of evidence.casesNow()) cases.push({ id: `${kind}:${reason}`, kind, detail: reason, since: at ?? now })
   const quarantine = evidence.quarantine(quarantineLinesMax)
   for (const { at, author, document, feed, reason, sequence } of quarantine.found) {
     const id = `quarantine:${document?.id}:${feed}`

@@ -195,7 +195,7 @@ describe('over the socket', () => {
   test('a long answer ends where the token does', async () => {
     await api.client.log('long').import(Array.from({ length: 1_500 }, (_, index) => ({ text: `entry ${index}` })))
     const { name, token } = api.tokens.create({ name: `t${++made}`, allow: ['log/long:read'] })
-    const { readLog } = api.agent
+    const readLog = api.agent.readLog.bind(api.agent)
     api.agent.readLog = async (log, query) => {
       const page = await readLog(log, query)
       if (api.tokens.list().some((token) => token.name === name)) api.tokens.revoke(name)
