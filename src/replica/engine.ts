@@ -596,7 +596,7 @@ function readStoredRecord(bytes: Uint8Array): MembershipRecord {
   if (!record.ok)
     throw new SelfsameError(
       'storage-corrupt',
-      `a stored membership record is damaged (${record.reason}): restore the home from a backup or join again`,
+      `a stored record is damaged (${record.reason}): restore the home from a backup or join again`,
     )
   return record.value
 }
