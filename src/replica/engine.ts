@@ -594,9 +594,6 @@ function readOnlyError(): SelfsameError {
 function readStoredRecord(bytes: Uint8Array): MembershipRecord {
   const record = decodeRecord(bytes)
   if (!record.ok)
-    throw new SelfsameError(
-      'storage-corrupt',
-      `a stored record is damaged (${record.reason}): restore the home from a backup or join again`,
-    )
+    throw new SelfsameError('storage-corrupt', `a stored record is damaged (${record.reason}): restore a backup or join again`)
   return record.value
 }
