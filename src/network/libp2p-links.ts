@@ -24,7 +24,7 @@ const closingMsMax = 1_000
 const openingMark = new Uint8Array(0)
 /** What the control messages of one peer may cost in a second and at once, over all its links: a tenth of a processor or so. Honest ones tell of a thousand commits a second. */
 const controlPerSecond = 1_500
-const controlMost = 6_000
+const controlMost = 2_000
 
 interface OpenLink extends Link {
   readonly connection: Connection

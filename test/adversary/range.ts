@@ -166,7 +166,7 @@ function startAdversary(group: Group, order: Order): Adversary {
   return {
     ready: ready.promise,
     // Whoever floods may be deaf for a while.
-    ended: Promise.race([ended.promise, new Promise<void>((resolve) => setTimeout(resolve, 3_000).unref())]),
+    ended: Promise.race([ended.promise, new Promise<void>((resolve) => setTimeout(resolve, 15_000).unref())]),
     reports,
     say: (word) => void (child.connected && child.send(word)),
     kill: () => void child.kill('SIGKILL'),
