@@ -137,10 +137,10 @@ describe('a move', () => {
       rmSync(file())
     }
     for (const name of partials()) rmSync(place(name), { recursive: true })
-    await server.up()
   })
 
   test('brings the instance to another machine: it goes on there, and the old home says where it is', async () => {
+    await server.up()
     await connected(laptop, server)
     await server.agent.log('moves').append({ text: 'before' })
     const said = await server.selfsame('move', 'out', file())
