@@ -87,8 +87,14 @@ const second = `
   drop trigger entry_removed;
 `
 
+/**
+ * Snapshots of json used to forget what deleted containers had held, by whose order updates are judged: those documents are
+ * loaded from their envelopes once, and get new ones.
+ */
+const third = `delete from snapshot where document in (select number from document where kind = 'json');`
+
 /** In order; each is released with the version of the schema that is its number. */
-export const migrations: readonly string[] = [first, second]
+export const migrations: readonly string[] = [first, second, third]
 
 /**
  * Brings the database to the newest schema, in one transaction. Answers how many steps were taken.
