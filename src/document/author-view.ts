@@ -114,7 +114,7 @@ export function openAuthorView(doc: Y.Doc, root: string, context: UpdateContext)
   function listFor({ origin, rightOrigin, parent, key }: Struct): List | null {
     const neighbour = origin ?? rightOrigin
     if (neighbour !== null) return listOf(neighbour)
-    const container = typeof parent === 'string' ? containerOf(rootType as Y.AbstractType<unknown>) : containerAt(parent as StructId)
+    const container = typeof parent === 'string' ? rootContainer : containerAt(parent as StructId)
     return container && { container, key }
   }
 
@@ -143,6 +143,8 @@ export function openAuthorView(doc: Y.Doc, root: string, context: UpdateContext)
     const item = itemAt(id)
     return next.clock < item.id.clock + item.length && isInView(next) ? next : firstFrom(item.right)
   }
+
+  const rootContainer = containerOf(rootType as Y.AbstractType<unknown>)
 
   return {
     place(struct) {
