@@ -32,6 +32,12 @@ export async function changeKey(
   if (name !== undefined && !isMemberName(name)) {
     throw new SelfsameError('invalid-request', 'the name is not valid: 1 to 64 visible characters, no # and no space at either end')
   }
+  if (readNextIdentity(paths) !== null) {
+    throw new SelfsameError(
+      'unavailable',
+      "whether the last change of key took effect is not known: start the daemon anew ('selfsame down', 'selfsame up'), which settles it",
+    )
+  }
   const key = createSigningKey(systemRandom)
   const next: Identity = {
     ...identity,

@@ -64,6 +64,8 @@ export interface RecordGraph {
   isVoid(hash: RecordHash): boolean
   /** Whether the record is here but lacks a parent. */
   isWaiting(hash: RecordHash): boolean
+  /** How many wait. */
+  readonly waiting: number
   /** The judged records that are not void, parents before children. */
   readonly nodes: readonly RecordNode[]
   /** Those that are in no other's past, sorted by hash. */
@@ -91,8 +93,9 @@ export function createRecordGraph(agent: AgentId, { judge, judged, vouches }: Ju
   const nodes: RecordNode[] = []
   const nodesByHash = new Map<RecordHash, RecordNode>()
   const headsByHash = new Map<RecordHash, RecordNode>()
-  /** In order of arrival, each with one parent that it lacks. */
-  const waiting = new Map<RecordHash, { readonly record: MembershipRecord; readonly missing: RecordHash }>()
+  /** In order of arrival. */
+  const waiting = new Map<RecordHash, MembershipRecord>()
+  /** By each parent that they lack. */
   const waitingByParent = new Map<RecordHash, Set<MembershipRecord>>()
   const voids = new Set<RecordHash>()
   const countByQuota = new Map<string, number>()
@@ -141,21 +144,26 @@ export function createRecordGraph(agent: AgentId, { judge, judged, vouches }: Ju
     return false
   }
 
-  function wait(record: MembershipRecord, missing: RecordHash): void {
-    waiting.set(record.hash, { record, missing })
-    const together = waitingByParent.get(missing)
-    if (together === undefined) waitingByParent.set(missing, new Set([record]))
-    else together.add(record)
-    if (waiting.size > waitingMax) stopWaiting(waiting.keys().next().value as RecordHash)
+  const isMissing = (hash: RecordHash): boolean => !nodesByHash.has(hash) && !voids.has(hash)
+
+  function wait(record: MembershipRecord): void {
+    waiting.set(record.hash, record)
+    for (const parent of record.parents.filter(isMissing)) {
+      const together = waitingByParent.get(parent)
+      if (together === undefined) waitingByParent.set(parent, new Set([record]))
+      else together.add(record)
+    }
+    const [oldest] = waiting.values()
+    if (waiting.size > waitingMax && oldest !== undefined) stopWaiting(oldest)
   }
 
-  function stopWaiting(hash: RecordHash): void {
-    const entry = waiting.get(hash)
-    if (entry === undefined) return
-    waiting.delete(hash)
-    const together = waitingByParent.get(entry.missing)
-    together?.delete(entry.record)
-    if (together?.size === 0) waitingByParent.delete(entry.missing)
+  function stopWaiting(record: MembershipRecord): void {
+    if (!waiting.delete(record.hash)) return
+    for (const parent of record.parents) {
+      const together = waitingByParent.get(parent)
+      together?.delete(record)
+      if (together?.size === 0) waitingByParent.delete(parent)
+    }
   }
 
   return {
@@ -163,16 +171,21 @@ export function createRecordGraph(agent: AgentId, { judge, judged, vouches }: Ju
     node: (hash) => nodesByHash.get(hash),
     isVoid: (hash) => voids.has(hash),
     isWaiting: (hash) => waiting.has(hash),
+    get waiting() {
+      return waiting.size
+    },
     heads: () => [...headsByHash.values()].toSorted((a, b) => (a.record.hash < b.record.hash ? -1 : 1)),
     add(record, isStored) {
       if (record.agent !== agent || nodesByHash.has(record.hash) || waiting.has(record.hash) || voids.has(record.hash)) return []
       const placed: Judged[] = []
       const ready = [record]
       for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
-        const missing = next.parents.find((parent) => !nodesByHash.has(parent) && !voids.has(parent))
-        stopWaiting(next.hash)
-        if (missing !== undefined) {
-          wait(next, missing)
+        // A record that had waited for several parents can be woken by each of them.
+        if (!isMissing(next.hash)) continue
+        const children = [...(waitingByParent.get(next.hash) ?? [])]
+        stopWaiting(next)
+        if (next.parents.some(isMissing)) {
+          wait(next)
           continue
         }
         const judgement = place(next, isStored)
@@ -181,7 +194,7 @@ export function createRecordGraph(agent: AgentId, { judge, judged, vouches }: Ju
           continue
         }
         placed.push(judgement)
-        ready.push(...(waitingByParent.get(next.hash) ?? []))
+        ready.push(...children)
       }
       return placed
     },

@@ -194,12 +194,12 @@ export function signRename(content: Content<Rename> & Pick<Rename, 'instance' | 
   return { ...content, kind: 'rename', hash: recordHash(bytes), bytes, key: key.publicKey }
 }
 
+// oxlint-disable-next-line no-control-regex -- controls are what is looked for
+const controls = /[\u0000-\u001f\u007f-\u009f]/u
+
 /** Whether `value` can be the reason of a role record: well-formed text of one line, at most `reasonLengthMax`; may be empty. */
 export function isReason(value: unknown): value is string {
-  // oxlint-disable-next-line no-control-regex -- controls are what is looked for
-  return (
-    typeof value === 'string' && value.length <= reasonLengthMax && value.isWellFormed() && !/[\u0000-\u001f\u007f-\u009f]/u.test(value)
-  )
+  return typeof value === 'string' && value.length <= reasonLengthMax && value.isWellFormed() && !controls.test(value)
 }
 
 function cutToWire(cut: readonly CutPlace[]): Encodable {

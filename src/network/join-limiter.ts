@@ -2,12 +2,13 @@
  * The limits on the join protocol, the only thing that a stranger can reach: few requests at a time, few a minute.
  * A ticket's key is 256 bits, so the limits are not there against guessing but against work.
  */
+import { frameBytesMax } from '../core/index.ts'
 import type { Clock } from '../core/index.ts'
 
 /** Bytes of one join request: a signed record or a few, from anyone. */
 export const joinRequestBytesMax = 64 << 10
 /** Bytes of the response: some thousands of membership records, from the instance whose ticket was given. */
-export const joinResponseBytesMax = 1 << 20
+export const joinResponseBytesMax = frameBytesMax
 /** From the open stream to the answer. More lets a stranger hold a place longer. */
 export const joinMsMax = 10_000
 

@@ -14,6 +14,11 @@ import type { FeedState, Ledger } from './ledger.ts'
  * applying, so hardly anything of theirs ever waits; this is what a hostile member can make others keep for nothing.
  */
 const waitingBytesMax = 64 << 20
+/**
+ * The same of those that lost their place. What others took of them waits here until an envelope that rests on it has come, however much it is;
+ * and nobody tells of what it has not applied.
+ */
+const formerWaitingBytesMax = 1 << 30
 
 export class Acceptance {
   readonly #ledger: Ledger
@@ -79,7 +84,8 @@ export class Acceptance {
     const lineage = this.#members.lineageOf(author)
     let bytes = envelopeSize(envelope)
     for (const [instance, waiting] of this.#ledger.waitingBytes) if (this.#members.lineageOf(instance) === lineage) bytes += waiting
-    return bytes > waitingBytesMax ? lineage : null
+    const most = this.#members.member(author) === undefined ? formerWaitingBytesMax : waitingBytesMax
+    return bytes > most ? lineage : null
   }
 
   /** Whether something that was applied here lies beyond its cut and outside `past`, so that only this instance vouches for it. */

@@ -25,6 +25,7 @@ import {
 import type { AgentId, Encodable, FeedId, InstanceId, PublicKey, RecordHash, Result, SigningKey } from '../core/index.ts'
 import { envelopeFromWire, envelopeToWire, frontierFromWire, frontierToWire } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
+import { decodeRecord, recordHash } from '../membership/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
 
 /** The newest version of these messages that this program speaks. */
@@ -102,8 +103,8 @@ export interface Chunk {
 export const chunkBytesTarget = 128 << 10
 /** Record hashes in one list: beyond it a group needs another way to compare. */
 const recordListMax = 100_000
-/** Records in one message; more go in several. */
-const recordsPerMessageMax = 256
+/** Records in one message; more go in several. Each has up to three signatures to verify. */
+const recordsPerMessageMax = 64
 /** Ranges in one want, each of another feed: whoever answers holds a page of each in memory. */
 export const wantRangesMax = 64
 /** Addresses on one card. */
@@ -119,6 +120,18 @@ const chunkPartsMax = 4_096
 export function recordsLackedBy(records: readonly MembershipRecord[], listed: readonly RecordHash[]): readonly MembershipRecord[] {
   const known = new Set(listed)
   return records.filter((record) => !known.has(record.hash))
+}
+
+/** Reads records as received, but for those that `isKnown` has already: their signatures are not verified again. The reason of the first that is none. */
+export function decodeRecords(encoded: readonly Uint8Array[], isKnown: (hash: RecordHash) => boolean): Result<readonly MembershipRecord[]> {
+  const records: MembershipRecord[] = []
+  for (const bytes of encoded) {
+    if (isKnown(recordHash(bytes))) continue
+    const record = decodeRecord(bytes)
+    if (!record.ok) return record
+    records.push(record.value)
+  }
+  return ok(records)
 }
 
 /** The messages that carry the records: at least one. `last`: nothing more is to come. */

@@ -4,11 +4,9 @@
  * table. It gets the records that explain how it stands, and no others.
  */
 import type { Clock, Logger, PublicKey, RecordHash } from '../core/index.ts'
-import { decodeRecord } from '../membership/index.ts'
-import type { MembershipRecord } from '../membership/index.ts'
 import type { Channel, Link, LinkId } from '../network/index.ts'
 import type { Engine } from './engine.ts'
-import { decodeControl, recordMessages, recordsLackedBy } from './messages.ts'
+import { decodeControl, decodeRecords, recordMessages, recordsLackedBy } from './messages.ts'
 import type { ControlMessage } from './messages.ts'
 
 /** Milliseconds for which such a link is kept open: some round trips to the other side of the world. */
@@ -27,7 +25,10 @@ export interface ParoleOptions {
 
 export class Parole {
   readonly #options: ParoleOptions
-  readonly #links = new Map<LinkId, { readonly key: PublicKey; records: number; readonly cancel: () => void }>()
+  readonly #links = new Map<
+    LinkId,
+    { readonly key: PublicKey; records: number; readonly heard: Set<string>; readonly cancel: () => void }
+  >()
 
   constructor(options: ParoleOptions) {
     this.#options = options
@@ -36,7 +37,7 @@ export class Parole {
   opened(link: Link): void {
     const { clock, close, hello, send } = this.#options
     const cancel = clock.after(paroleMs, () => close(link.id, 'not a member any more'))
-    this.#links.set(link.id, { key: link.key, records: 0, cancel })
+    this.#links.set(link.id, { key: link.key, records: 0, heard: new Set(), cancel })
     send(link.id, hello())
   }
 
@@ -53,9 +54,11 @@ export class Parole {
     if (channel !== 'control') return true
     const message = decodeControl(bytes)
     if (!message.ok) this.#options.close(id, message.reason)
+    else if (link.heard.has(message.value.type)) this.#options.close(id, 'it said the same again')
     else if (message.value.type === 'hello') this.#listRecords(id)
     else if (message.value.type === 'record-list') this.#explain(id, link.key, message.value.hashes)
     else if (message.value.type === 'records') this.#take(id, message.value.records)
+    if (message.ok && message.value.type !== 'records') link.heard.add(message.value.type)
     return true
   }
 
@@ -76,13 +79,9 @@ export class Parole {
     if (link === undefined) return
     link.records += encoded.length
     if (link.records > recordsMax) return close(id, 'it sent more records than it may')
-    const records: MembershipRecord[] = []
-    for (const bytes of encoded) {
-      const record = decodeRecord(bytes)
-      if (!record.ok) return close(id, record.reason)
-      records.push(record.value)
-    }
-    engine.put({ records }).then(
+    const records = decodeRecords(encoded, (hash) => engine.members.standingOf(hash) !== undefined)
+    if (!records.ok) return close(id, records.reason)
+    engine.put({ records: records.value }).then(
       () => {
         // A link to a member begins with a hello of its own.
         if (engine.members.memberByKey(link.key) !== undefined) close(id, 'a member again')

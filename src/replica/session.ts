@@ -38,8 +38,10 @@ export interface Session {
   controlWritable: boolean
   cancelTelling: (() => void) | null
   want: OpenWant | null
-  /** Whether it was sent what it lacks of the records: an honest peer asks for them once. */
-  recordsListed: boolean
+  /** When its list of records was answered last, monotonic milliseconds. */
+  recordsServedAt: number
+  /** Ends the wait for asking for records again. */
+  cancelAsking: (() => void) | null
   /** The want of the other end that waits for its answer, or for the rest of it, and that answer once it is begun. */
   wanted: WantMessage | null
   serving: Serving | null
@@ -77,7 +79,8 @@ export function createSession(link: Link, member: Member, now: number): Session 
     controlWritable: true,
     cancelTelling: null,
     want: null,
-    recordsListed: false,
+    recordsServedAt: Number.NEGATIVE_INFINITY,
+    cancelAsking: null,
     wanted: null,
     serving: null,
     servingPaused: false,

@@ -4,29 +4,19 @@
  * anything: convergence is owed by frontiers and wants alone. Tells nothing that is not durable here.
  */
 import { Allowance, bytesToId, gossipBytesMax } from '../core/index.ts'
-import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random, RecordHash } from '../core/index.ts'
+import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
 import { envelopeSize, isSignedBy } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
-import { decodeRecord } from '../membership/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
 import type { Channel, GossipVerdict, Link, LinkId, Transport } from '../network/index.ts'
 import type { EvidenceRow } from '../storage/index.ts'
 import type { Committed, Engine } from './engine.ts'
-import {
-  decodeChunk,
-  decodeControl,
-  decodeGossip,
-  encodeControl,
-  encodeGossip,
-  protocolVersion,
-  recordMessages,
-  recordsLackedBy,
-  wantRangesMax,
-} from './messages.ts'
+import { decodeChunk, decodeControl, decodeGossip, encodeControl, encodeGossip, protocolVersion, wantRangesMax } from './messages.ts'
 import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
 import { Parole } from './parole.ts'
 import { Answers } from './serving.ts'
 import { provenEnvelopes } from './proof.ts'
+import { RecordExchange } from './record-exchange.ts'
 import { createSession, surplusOf } from './session.ts'
 import type { Session, Told } from './session.ts'
 import { Telling } from './telling.ts'
@@ -92,6 +82,7 @@ export class Sync {
   readonly #answers: Answers
   readonly #telling: Telling
   readonly #parole: Parole
+  readonly #exchange: RecordExchange
   readonly #forgeryNotes: Allowance
   /** Whether feeds waited for others at the last ping. */
   #waited = false
@@ -121,6 +112,14 @@ export class Sync {
       bytesMax: wantBytes,
       isOpen: (session) => this.#sessions.has(session.link.id),
       send: (session, frame) => options.transport.send(session.link.id, 'bulk', frame),
+    })
+    this.#exchange = new RecordExchange({
+      engine: options.engine,
+      clock: options.clock,
+      isOpen: (session) => this.#sessions.has(session.link.id),
+      send: (session, message) => this.#send(session, message),
+      drop: (session, reason) => this.#drop(session, reason),
+      complete: (session) => this.#becomeReady(session),
     })
     this.#parole = new Parole({
       engine: options.engine,
@@ -261,11 +260,9 @@ export class Sync {
       case 'hello':
         return this.#hello(session, message)
       case 'record-list':
-        if (session.recordsListed) return this.#drop(session, 'it asked for the records twice')
-        session.recordsListed = true
-        return this.#sendRecords(session, recordsLackedBy(this.#options.engine.members.records(), message.hashes), true)
+        return this.#exchange.answer(session, message.hashes)
       case 'records':
-        return this.#records(session, message.records, message.last)
+        return this.#exchange.take(session, message.records, message.last)
       case 'frontier':
         return this.#frontier(session, message.complete, message.entries)
       case 'want':
@@ -300,29 +297,10 @@ export class Sync {
     session.program = message.program
     if (!this.#isWanted(session)) return
     if (Buffer.compare(message.records, engine.members.digest()) === 0) this.#becomeReady(session)
-    else this.#send(session, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
+    else this.#exchange.list(session)
   }
 
   // Membership records: exchanged before anything else, passed on at once.
-
-  #sendRecords(session: Session, records: readonly MembershipRecord[], last: boolean): void {
-    for (const message of recordMessages(records, last)) this.#send(session, message)
-  }
-
-  #records(session: Session, encoded: readonly Uint8Array[], last: boolean): void {
-    const records: MembershipRecord[] = []
-    for (const bytes of encoded) {
-      const record = decodeRecord(bytes)
-      if (!record.ok) return this.#drop(session, record.reason)
-      records.push(record.value)
-    }
-    this.#options.engine.put({ records }).then(
-      () => {
-        if (last && this.#sessions.has(session.link.id)) this.#becomeReady(session)
-      },
-      (error: unknown) => this.#drop(session, `its records were not stored: ${String(error)}`),
-    )
-  }
 
   #becomeReady(session: Session): void {
     if (session.ready || session.boot === null) return
@@ -388,7 +366,7 @@ export class Sync {
   #membersChanged(records: readonly MembershipRecord[]): void {
     const { clock, engine } = this.#options
     for (const session of this.#sessions.values()) {
-      this.#sendRecords(session, records, false)
+      this.#exchange.tell(session, records)
       const member = engine.members.memberByKey(session.link.key)
       if (member !== undefined) {
         session.member = member

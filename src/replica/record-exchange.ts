@@ -1,0 +1,74 @@
+/** The membership records of a link between members: exchanged before anything else, and passed on at once. */
+import type { Clock, RecordHash } from '../core/index.ts'
+import type { MembershipRecord } from '../membership/index.ts'
+import type { Engine } from './engine.ts'
+import { decodeRecords, recordMessages, recordsLackedBy } from './messages.ts'
+import type { ControlMessage } from './messages.ts'
+import type { Session } from './session.ts'
+
+/** Milliseconds between two answers to a list of records on one link. */
+const answerMs = 10_000
+/** After which a list is sent again: a little more. */
+const askMs = 11_000
+
+export interface RecordExchangeOptions {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly isOpen: (session: Session) => boolean
+  readonly send: (session: Session, message: Exclude<ControlMessage, { type: 'unknown' }>) => void
+  readonly drop: (session: Session, reason: string) => void
+  /** All that the other side had are stored. */
+  readonly complete: (session: Session) => void
+}
+
+export class RecordExchange {
+  readonly #options: RecordExchangeOptions
+
+  constructor(options: RecordExchangeOptions) {
+    this.#options = options
+  }
+
+  /** Says which records are here: the other side sends the others. */
+  list(session: Session): void {
+    const { engine, send } = this.#options
+    send(session, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
+  }
+
+  /** Answers a list. */
+  answer(session: Session, hashes: readonly RecordHash[]): void {
+    const { clock, engine, send } = this.#options
+    if (clock.monotonic() - session.recordsServedAt < answerMs) return
+    session.recordsServedAt = clock.monotonic()
+    for (const message of recordMessages(recordsLackedBy(engine.members.records(), hashes), true)) send(session, message)
+  }
+
+  /** Passes on records that are new here. */
+  tell(session: Session, records: readonly MembershipRecord[]): void {
+    for (const message of recordMessages(records, false)) this.#options.send(session, message)
+  }
+
+  /** Takes records; `last`: nothing more of the answer to a list is to come. */
+  take(session: Session, encoded: readonly Uint8Array[], last: boolean): void {
+    const { complete, drop, engine, isOpen } = this.#options
+    const records = decodeRecords(encoded, (hash) => engine.members.standingOf(hash) !== undefined)
+    if (!records.ok) return drop(session, records.reason)
+    engine.put({ records: records.value }).then(
+      () => {
+        if (!isOpen(session)) return
+        if (last) complete(session)
+        this.#askForParents(session)
+      },
+      (error: unknown) => drop(session, `its records were not stored: ${String(error)}`),
+    )
+  }
+
+  /** Records can rest on some that were not taken before, because nobody vouched for them then. */
+  #askForParents(session: Session): void {
+    const { clock, engine, isOpen } = this.#options
+    if (!engine.members.isWaiting || session.cancelAsking !== null) return
+    session.cancelAsking = clock.after(askMs, () => {
+      session.cancelAsking = null
+      if (isOpen(session) && engine.members.isWaiting) this.list(session)
+    })
+  }
+}
