@@ -56,7 +56,7 @@ describe('a command that cannot be carried out says why, and ends with the code 
     [65, 'larger than', 'text put SOUL.md LARGE'],
     [66, 'there is no such file', 'log import memory HOME/nowhere.jsonl'],
     [66, "'selfsame init --agent NAME'", 'up --home HOME/nowhere'],
-    [69, 'the daemon is not running: selfsame up', 'status --home HOME/nowhere'],
+    [69, 'the daemon is not running: selfsame up', 'documents --home HOME/nowhere'],
     [73, "start it with 'selfsame up'", 'init --agent kevin'],
     [75, 'a daemon is running', 'up'],
     [75, 'a daemon is running', 'up --detach'],
