@@ -21,6 +21,10 @@ const politenessMs = 1_500
 const lastingMs = 10_000
 /** Found addresses kept for one key: the newest. */
 const foundAddressesMax = 8
+/** Milliseconds before this instance tells its addresses again after a copy of it told others: two that run at once do so in turns. */
+const announceDelayMs = 2_000
+/** Cards of instances that are not known here that are kept. */
+const earlyCardsMax = 64
 /** Milliseconds for which changes of the address book are gathered before they are stored. */
 const saveDelayMs = 2_000
 /** Milliseconds for which the cards of others are gathered before they are passed on: of an instance that tells a thousand, the last goes on. */
@@ -54,11 +58,14 @@ export interface DialerOptions {
 export class Dialer {
   readonly #options: DialerOptions
   readonly #cards = new Map<InstanceId, AddressCard>()
+  /** Of instances that are no members here, the last: not verified. */
+  readonly #early = new Map<InstanceId, AddressCard>()
   /** Found addresses by key, the newest last. */
   readonly #found = new Map<PublicKey, Set<string>>()
   readonly #targets = new Map<PublicKey | null, Target>()
   #running = false
   #cancelTick: (() => void) | null = null
+  #cancelAnnouncing: (() => void) | null = null
   #cancelSave: (() => void) | null = null
   /** Whose cards are to be passed on. */
   readonly #unsent = new Set<InstanceId>()
@@ -68,7 +75,11 @@ export class Dialer {
     this.#options = options
     this.#load()
     options.engine.onCommitted(({ records }) => {
-      if (records.length > 0) this.#wake()
+      if (records.length === 0) return
+      const early = [...this.#early.values()]
+      this.#early.clear()
+      this.receiveCards(early)
+      this.#wake()
     })
   }
 
@@ -84,6 +95,8 @@ export class Dialer {
     this.#running = false
     this.#cancelTick?.()
     this.#cancelTick = null
+    this.#cancelAnnouncing?.()
+    this.#cancelAnnouncing = null
     this.#cancelSave?.()
     this.#cancelSave = null
     this.#cancelPassingOn?.()
@@ -107,15 +120,37 @@ export class Dialer {
     const latest = new Map<InstanceId, AddressCard>()
     for (const card of cards) {
       const known = latest.get(card.instance) ?? this.#cards.get(card.instance)
-      if (card.instance !== identity.instance && card.time > (known?.time ?? 0)) latest.set(card.instance, card)
+      if (card.time > (known?.time ?? 0)) latest.set(card.instance, card)
     }
+    const own = latest.get(identity.instance)
+    latest.delete(identity.instance)
+    if (own !== undefined) this.#announceAgain(own)
     for (const card of latest.values()) {
       const member = engine.members.member(card.instance)
+      if (member === undefined) this.#keepEarly(card)
       if (member === undefined || !isAddressCardOf(card, member.key, identity.agent)) continue
       this.#cards.set(card.instance, card)
       this.#unsent.add(card.instance)
     }
     if (this.#unsent.size > 0) this.#cancelPassingOn ??= clock.after(passOnDelayMs, () => this.#passOn())
+  }
+
+  /** A copy of this home has told where it was, later than this one did: the others would look for this one there. */
+  #announceAgain(card: AddressCard): void {
+    const { clock, identity } = this.#options
+    if (!isAddressCardOf(card, identity.key.publicKey, identity.agent)) return
+    this.#cards.set(identity.instance, card)
+    this.#cancelAnnouncing ??= clock.after(announceDelayMs, () => {
+      this.#cancelAnnouncing = null
+      if (this.#running) this.#announce()
+    })
+  }
+
+  /** The records that make its instance a member may be on their way into the store. */
+  #keepEarly(card: AddressCard): void {
+    this.#early.delete(card.instance)
+    this.#early.set(card.instance, card)
+    if (this.#early.size > earlyCardsMax) this.#early.delete(this.#early.keys().next().value as InstanceId)
   }
 
   /** What the cards that came lately are good for: dialing, keeping, and telling others. */

@@ -281,8 +281,7 @@ export class Sync {
       case 'twin':
         return this.#twins.notice(message.proofs)
       case 'addresses':
-        if (session.ready) this.#options.cardsReceived(message.cards)
-        break
+        return this.#options.cardsReceived(message.cards)
       case 'unknown':
         break
     }
