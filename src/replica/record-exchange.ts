@@ -8,6 +8,8 @@ import type { Session } from './session.ts'
 
 /** Milliseconds between two answers to a list of records on one link. */
 const answerMs = 10_000
+/** Lists in that time that are passed over before the link is ended. */
+const earlyMax = 3
 /** After which a list is sent again: a little more. */
 const askMs = 11_000
 
@@ -36,9 +38,14 @@ export class RecordExchange {
 
   /** Answers a list. */
   answer(session: Session, hashes: readonly RecordHash[]): void {
-    const { clock, engine, send } = this.#options
-    if (clock.monotonic() - session.recordsServedAt < answerMs) return
+    const { clock, drop, engine, send } = this.#options
+    if (clock.monotonic() - session.recordsServedAt < answerMs) {
+      session.recordsAskedEarly += 1
+      if (session.recordsAskedEarly > earlyMax) drop(session, 'it asked for the records again and again')
+      return
+    }
     session.recordsServedAt = clock.monotonic()
+    session.recordsAskedEarly = 0
     for (const message of recordMessages(recordsLackedBy(engine.members.records(), hashes), true)) send(session, message)
   }
 

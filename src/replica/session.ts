@@ -40,6 +40,8 @@ export interface Session {
   want: OpenWant | null
   /** When its list of records was answered last, monotonic milliseconds. */
   recordsServedAt: number
+  /** How often it asked too early since. */
+  recordsAskedEarly: number
   /** Ends the wait for asking for records again. */
   cancelAsking: (() => void) | null
   /** The want of the other end that waits for its answer, or for the rest of it, and that answer once it is begun. */
@@ -80,6 +82,7 @@ export function createSession(link: Link, member: Member, now: number): Session 
     cancelTelling: null,
     want: null,
     recordsServedAt: Number.NEGATIVE_INFINITY,
+    recordsAskedEarly: 0,
     cancelAsking: null,
     wanted: null,
     serving: null,
