@@ -111,7 +111,10 @@ test('an original and its copy that run at once are noticed within seconds, and 
       const { attention } = await instance.agent.status()
       return attention.length > 0 && attention
     })
-    expect(notice).toMatchObject({ kind: 'second-copy', detail: expect.stringMatching(/copied.*[Ss]top one.*instance of its own/) as string })
+    expect(notice).toMatchObject({
+      kind: 'second-copy',
+      detail: expect.stringMatching(/copied.*[Ss]top one.*instance of its own/) as string,
+    })
     expect((await instance.selfsame('status')).out).toContain('! second-copy: ')
   }
   console.log(`a second copy was noticed by both within ${(performance.now() - began).toFixed(0)} ms`)

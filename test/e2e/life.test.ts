@@ -148,7 +148,12 @@ test('a ticket admits once, within its time, and only where its issuer is', asyn
   await laptop.up()
   // The ticket outlives a restart, and the home of the failed tries can be used.
   expect((await joinWith(other.ticket, 'second')).code).toBe(0)
-  expect((await laptop.agent.members.list()).members.map((member) => member.name).toSorted()).toEqual(['first', 'laptop', 'second', 'server'])
+  expect((await laptop.agent.members.list()).members.map((member) => member.name).toSorted()).toEqual([
+    'first',
+    'laptop',
+    'second',
+    'server',
+  ])
 })
 
 test('a stranger gets nothing: no link, no gossip, and no answer to a join unless an invite is open', async () => {
