@@ -10,6 +10,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     reporters: ['default'],
+    setupFiles: ['test/seed.ts'],
     projects: [
       {
         extends: true,
