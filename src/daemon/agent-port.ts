@@ -46,9 +46,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
 
   const authorOf = (instance: InstanceId): Author => ({
     id: instance,
-    name:
-      (replica.members.member(instance) ?? replica.members.former.find((former) => former.instance === instance))?.label ??
-      instance.slice(0, 8),
+    name: (replica.members.member(instance) ?? replica.members.formerMember(instance))?.label ?? instance.slice(0, 8),
   })
 
   const uptimeSeconds = (): number => Math.max(0, (options.now() - options.startedAt) / 1_000)

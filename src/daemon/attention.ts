@@ -46,7 +46,7 @@ function lostPlace({ identity, members }: Replica, now: number, nameOf: (instanc
       "this instance goes on elsewhere with a new key: this home is a copy of it, gets nothing more, and cannot write. Let it join anew: 'selfsame join TICKET --new-instance'"
     return [{ id: 'key-replaced', kind: 'key-replaced', detail, since: now }]
   }
-  const own = members.former.find(({ instance }) => instance === identity.instance)
+  const own = members.formerMember(identity.instance)
   if (own === undefined) return []
   const { admittedBy, label, removal, state } = own
   const nameOrRoot = (instance: InstanceId | null): string => (instance === null ? 'the root key' : nameOf(instance))

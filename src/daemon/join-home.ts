@@ -8,8 +8,8 @@
  */
 import { SelfsameError, createSigningKey, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
 import type { AgentId, InstanceId, PublicKey, SigningKey } from '../core/index.ts'
-import { decodeRecord, decodeTicket, encodeJoinRequest, memberTableOf, readJoinResponse } from '../membership/index.ts'
-import type { Member, MembershipRecord, MemberTable, Ticket } from '../membership/index.ts'
+import { decodeTicket, encodeJoinRequest, memberTableFrom, readJoinResponse } from '../membership/index.ts'
+import type { Member, MembershipRecord, Ticket } from '../membership/index.ts'
 import { createLibp2pTransport } from '../network/index.ts'
 import { addressBookToMeta } from '../replica/index.ts'
 import { lockHome, openSqliteStore, readStoredRecords } from '../storage/index.ts'
@@ -150,10 +150,10 @@ async function joinFromInstance(options: JoinOptions, ticket: Ticket): Promise<J
       meta: new Map([...addressBookOf(ticket), ...endedMeta]),
     })
     kept.push(keepIdentity(paths, identity))
-    // Else a change of the former instance's key that was interrupted would be finished over the new identity.
-    removeNextIdentity(paths)
     const joined = identityOf(ticket, member, deviceKey)
     writeIdentity(paths, joined)
+    // Of a change of the former instance's key that was interrupted.
+    removeNextIdentity(paths)
     return { identity: joined, role: member.role, kept }
   } finally {
     await store?.close()
@@ -198,7 +198,7 @@ async function inspectDatabase(
 ): Promise<{ readonly state: HomeState; readonly store: Store | null }> {
   try {
     const store = await openDatabase(paths, options, true)
-    const table = tableOf(identity.agent, store.records())
+    const table = memberTableFrom(identity.agent, store.records())
     const state = table.genesis === null ? 'lost' : table.member(identity.instance) === undefined ? 'removed' : 'member'
     return { state, store }
   } catch (error) {
@@ -208,15 +208,7 @@ async function inspectDatabase(
 }
 
 function isMember(identity: Identity, records: ReturnType<StoreReads['records']>): boolean {
-  return tableOf(identity.agent, records).member(identity.instance) !== undefined
-}
-
-function tableOf(agent: AgentId, records: ReturnType<StoreReads['records']>): MemberTable {
-  const decoded = records.map(({ bytes }) => decodeRecord(bytes))
-  return memberTableOf(
-    agent,
-    decoded.flatMap((record) => (record.ok ? [record.value] : [])),
-  )
+  return memberTableFrom(identity.agent, records).member(identity.instance) !== undefined
 }
 
 function rowsOf(records: readonly MembershipRecord[]): NonNullable<WriteBatch['records']> {

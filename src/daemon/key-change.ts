@@ -3,7 +3,7 @@
  * the place of the old one once the membership record is durable: a crash in between leaves the old one or the new one, as the record says.
  */
 import { SelfsameError, createSigningKey, signingKeyOf, systemRandom } from '../core/index.ts'
-import { cloneIdOf, decodeRecord, isMemberName, memberTableOf } from '../membership/index.ts'
+import { cloneIdOf, isMemberName, memberTableFrom } from '../membership/index.ts'
 import type { Replica } from '../replica/index.ts'
 import { readStoredRecords } from '../storage/index.ts'
 import { readNextIdentity, removeNextIdentity, writeIdentity, writeNextIdentity } from './home.ts'
@@ -60,12 +60,10 @@ export async function changeKey(
 export function settledIdentity(paths: HomePaths, identity: Identity): Identity {
   const next = readNextIdentity(paths)
   if (next === null) return identity
-  const records = readStoredRecords(paths.database).map(({ bytes }) => decodeRecord(bytes))
-  const table = memberTableOf(
-    identity.agent,
-    records.flatMap((record) => (record.ok ? [record.value] : [])),
-  )
-  if (!table.isKeyOf(next.instance, signingKeyOf(next.deviceSeed).publicKey)) {
+  const { publicKey } = signingKeyOf(next.deviceSeed)
+  // It can have been left behind by an instance that was here before.
+  const isOfThis = next.instance === identity.instance || next.instance === cloneIdOf(identity.instance, publicKey)
+  if (!isOfThis || !memberTableFrom(identity.agent, readStoredRecords(paths.database)).isKeyOf(next.instance, publicKey)) {
     removeNextIdentity(paths)
     return identity
   }

@@ -112,7 +112,7 @@ export function judgeJoinRequest(bytes: Uint8Array, context: JoinContext): JoinV
   const instance = instanceIdOf(claim.key)
   if (claim.invite === null || !isClaimTo(agent, instance, claim)) return refused('bad-proof')
   if (table.member(instance) !== undefined) return { type: 'member' }
-  if (table.former.some((former) => former.instance === instance)) return refused('former')
+  if (table.formerMember(instance) !== undefined) return refused('former')
   if (table.member(issuer.instance)?.role !== 'admin') return refused('not-admin')
   const invite = invites.get(claim.invite.key)
   if (invite === undefined) return refused('unknown-invite')

@@ -7,6 +7,7 @@ import { headerRecordsMax, hashOf, idToBytes } from '../core/index.ts'
 import type { AgentId, InstanceId, PublicKey, RecordHash } from '../core/index.ts'
 import { createRecordGraph, isBefore, reaches } from './record-graph.ts'
 import type { Judge, Quota, RecordNode, Standing } from './record-graph.ts'
+import { decodeRecord } from './record.ts'
 import type { CutPlace, Genesis, MembershipRecord, Rename, Role, RoleRecord, Rotation, UnknownRecord } from './record.ts'
 import { createRecordIndex, indexRecord, levelOf, needOf, roleOf, settle } from './settlement.ts'
 import type { ActRecord, Entry, Settlement } from './settlement.ts'
@@ -18,7 +19,7 @@ interface Known {
   readonly name: string
   /** The name, made unique in this table: whoever is not the most senior of that name gets `#` and the first digits of its instance id. */
   readonly label: string
-  /** Null: the root key. */
+  /** Who brought it in first, null: the root key. Where someone more senior did so again, its seniority is by that one. */
   readonly admittedBy: InstanceId | null
   /** The admission, or the clone record. */
   readonly record: RecordHash
@@ -64,6 +65,7 @@ export interface MemberTable {
   /** Who lost its place, by seniority. */
   readonly former: readonly FormerMember[]
   member(instance: InstanceId): Member | undefined
+  formerMember(instance: InstanceId): FormerMember | undefined
   memberByKey(key: PublicKey): Member | undefined
   /** Whether the key is, or was, that of an instance of the agent. */
   isKnownKey(key: PublicKey): boolean
@@ -130,6 +132,14 @@ export function memberTableOf(agent: AgentId, records: Iterable<MembershipRecord
   const set = createMemberSet(agent)
   set.add(records, true)
   return set
+}
+
+/** The table of records as stored; those that cannot be read are left out. */
+export function memberTableFrom(agent: AgentId, rows: Iterable<{ readonly bytes: Uint8Array }>): MemberTable {
+  return memberTableOf(
+    agent,
+    Array.from(rows, ({ bytes }) => decodeRecord(bytes)).flatMap((record) => (record.ok ? [record.value] : [])),
+  )
 }
 
 export function createMemberSet(agent: AgentId): MemberSet {
@@ -232,6 +242,20 @@ export function createMemberSet(agent: AgentId): MemberSet {
     )
   }
 
+  function citedBy(author: InstanceId | null, target: InstanceId | null = null): readonly RecordHash[] {
+    const heads = graph.heads()
+    if (heads.length <= headerRecordsMax) return heads.map((head) => head.record.hash)
+    const chosen: RecordNode[] = []
+    for (const node of [...basisOf(author), ...basisOf(target)]) {
+      const head = reaches(chosen, node) ? undefined : heads.find((each) => reaches([each], node))
+      if (head !== undefined) chosen.push(head)
+    }
+    return [...new Set([...chosen, ...heads])]
+      .slice(0, headerRecordsMax)
+      .map((head) => head.record.hash)
+      .toSorted()
+  }
+
   return {
     agent,
     get genesis() {
@@ -244,6 +268,7 @@ export function createMemberSet(agent: AgentId): MemberSet {
       return table().former
     },
     member: (instance) => table().byInstance.get(instance),
+    formerMember: (instance) => table().formerByInstance.get(instance),
     memberByKey: (key) => table().byKey.get(key),
     isKnownKey: (key) => index.instancesByKey.has(key),
     explaining(key) {
@@ -269,24 +294,12 @@ export function createMemberSet(agent: AgentId): MemberSet {
       if (limit === undefined) writeLimits.set(name, (limit = writeLimitOf(settlement, instance, key, lineOf(instance))))
       return limit
     },
-    citedBy(author, target = null) {
-      const heads = graph.heads()
-      if (heads.length <= headerRecordsMax) return heads.map((head) => head.record.hash)
-      const chosen: RecordNode[] = []
-      for (const node of [...basisOf(author), ...basisOf(target)]) {
-        const head = reaches(chosen, node) ? undefined : heads.find((each) => reaches([each], node))
-        if (head !== undefined) chosen.push(head)
-      }
-      return [...new Set([...chosen, ...heads])]
-        .slice(0, headerRecordsMax)
-        .map((head) => head.record.hash)
-        .toSorted()
-    },
+    citedBy,
     rightOf(instance, key) {
       const basis = basisOf(instance)
       const last = basis.filter((node) => !basis.some((other) => isBefore(node, other))).slice(0, headerRecordsMax)
       const hashes = last.map((node) => node.record.hash).toSorted()
-      return mayWrite(instance, key, hashes) === 'yes' ? hashes : this.citedBy(instance)
+      return mayWrite(instance, key, hashes) === 'yes' ? hashes : citedBy(instance)
     },
     nextNumber: (author) => table().settlement.lastNumber(author) + 1,
     standingOf: (hash) => graph.node(hash)?.standing ?? (graph.isVoid(hash) ? 'void' : graph.isWaiting(hash) ? 'waiting' : undefined),
@@ -364,6 +377,7 @@ interface Derived {
   readonly members: readonly Member[]
   readonly former: readonly FormerMember[]
   readonly byInstance: ReadonlyMap<InstanceId, Member>
+  readonly formerByInstance: ReadonlyMap<InstanceId, FormerMember>
   readonly byKey: ReadonlyMap<PublicKey, Member>
   readonly digest: Uint8Array
   /** By instance and key, as far as they were asked for. */
@@ -394,14 +408,16 @@ function derive(settlement: Settlement, everyone: readonly InstanceId[], records
     const keys = settlement.keys(instance)
     return { ...known(instance), role: roleOf(settlement.level(instance)) as Role, key: lastKey(settlement, instance, keys), keys }
   })
+  const former = gone.map((instance): FormerMember => ({ ...known(instance), ...endOf(settlement, instance) }))
   const byKey = new Map<PublicKey, Member>()
   for (const member of members) for (const key of member.keys) if (!byKey.has(key)) byKey.set(key, member)
   const hashes = records.map((record) => record.hash)
   return {
     settlement,
     members,
-    former: gone.map((instance): FormerMember => ({ ...known(instance), ...endOf(settlement, instance) })),
+    former,
     byInstance: new Map(members.map((member) => [member.instance, member])),
+    formerByInstance: new Map(former.map((each) => [each.instance, each])),
     byKey,
     digest: hashOf('selfsame/records/1', idToBytes(hashes.toSorted().join(''))),
     writeLimits: new Map(),

@@ -3,15 +3,15 @@
  * no commit is under way the loop builds one batch of what waits, commits it, and only then tells anyone: answers,
  * events, messages. What arrives during a commit shares the next one. It does no I/O of its own: the store is a port.
  */
-import { HybridClock, SelfsameError, assert } from '../core/index.ts'
-import type { Clock, DocumentId, EnvelopeHash, FeedId, InstanceId, Logger, Random, RecordHash } from '../core/index.ts'
-import { envelopeSize } from '../feed/index.ts'
+import { HybridClock, SelfsameError } from '../core/index.ts'
+import type { Clock, DocumentId, FeedId, InstanceId, Logger, Random } from '../core/index.ts'
 import type { Envelope, FrontierEntry, Header } from '../feed/index.ts'
 import { createMemberSet, decodeRecord } from '../membership/index.ts'
 import type { MemberSet, MembershipRecord } from '../membership/index.ts'
 import { CommitFailure } from '../storage/index.ts'
 import type { EvidenceRow, Store } from '../storage/index.ts'
 import { Acceptance } from './acceptance.ts'
+import { Applier } from './applier.ts'
 import type { LocalWrite, PendingWrite, WriteOutcome } from './draft.ts'
 import { Intake } from './intake.ts'
 import type { IntakeTarget } from './intake.ts'
@@ -80,6 +80,7 @@ interface Loaded {
   readonly store: Store
   readonly ledger: Ledger
   readonly acceptance: Acceptance
+  readonly applier: Applier
   readonly materialiser: Materialiser
   readonly writer: Writer
 }
@@ -100,10 +101,6 @@ export class Engine {
   #puts: PendingPut[] = []
   /** Reads that wait for the commit under way. */
   #reads: (() => void)[] = []
-  /** Feeds whose next envelope may be ready to apply. */
-  readonly #ready = new Set<FeedId>()
-  /** Feeds whose next envelope waits for an envelope or record of that hash. */
-  readonly #waiting = new Map<string, Set<FeedId>>()
   readonly #intake: Intake
 
   #state: 'running' | 'committing' | 'recovering' | 'read-only' | 'closed' = 'running'
@@ -275,14 +272,17 @@ export class Engine {
     const acceptance = new Acceptance(ledger, this.#members)
     const lineageOf = (instance: InstanceId): InstanceId => this.#members.lineageOf(instance)
     const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf, conflicts: this.conflicts })
+    const applier = new Applier({
+      ledger,
+      acceptance,
+      materialiser,
+      members: this.#members,
+      refuse: (feed, reason) => this.#intake.refuse(feed, reason),
+      applied: (feed) => this.#intake.applied(lineageOf(ledger.feed(feed)?.instance as InstanceId)),
+    })
     this.#durable.clear()
-    this.#waiting.clear()
-    this.#ready.clear()
     for (const state of ledger.feeds()) {
       this.#hybridClock.merge(state.headStamp)
-      if (state.applied < state.have) this.#ready.add(state.feed)
-    }
-    for (const state of ledger.feeds()) {
       const told = acceptance.told(state)
       if (told !== null) this.#durable.set(state.feed, told)
     }
@@ -296,8 +296,8 @@ export class Engine {
       recordHeads: () => this.#members.rightOf(identity.instance, identity.key.publicKey),
       lineageOf,
     })
-    if (this.#ready.size > 0) this.#schedulePump()
-    return { store, ledger, acceptance, materialiser, writer }
+    if (applier.hasWork) this.#schedulePump()
+    return { store, ledger, acceptance, applier, materialiser, writer }
   }
 
   #schedulePump(): void {
@@ -315,7 +315,7 @@ export class Engine {
   }
 
   #hasWork(): boolean {
-    return this.#writes.length > 0 || this.#puts.length > 0 || !this.#intake.isEmpty || this.#ready.size > 0
+    return this.#writes.length > 0 || this.#puts.length > 0 || !this.#intake.isEmpty || this.#loaded.applier.hasWork
   }
 
   #pump(): void {
@@ -333,7 +333,7 @@ export class Engine {
     // What is thrown away in this commit is built anew from the next on.
     if (!cleared) {
       this.#intake.take(this.#intakeTarget(), batchEnvelopesMax, batchBytesMax)
-      this.#apply()
+      this.#loaded.applier.apply(batchEnvelopesMax, batchBytesMax)
     }
     const writes = [...this.#writes]
     const built = cleared ? nothingBuilt : writer.build(this.#writes)
@@ -362,10 +362,9 @@ export class Engine {
    * Returns whether a reader, who cannot, has to build anew what it shows.
    */
   #membersChanged(): boolean {
-    const { acceptance, ledger, writer } = this.#loaded
+    const { acceptance, applier, writer } = this.#loaded
     acceptance.forget()
-    this.#waiting.clear()
-    for (const state of ledger.feeds()) if (state.applied < state.have) this.#ready.add(state.feed)
+    applier.lookAtAll()
     if (this.#mayWrite()) {
       writer.declareApplied((past, feed) => acceptance.isExposed(past, feed))
       return false
@@ -381,7 +380,7 @@ export class Engine {
 
   #writeRefusal(): SelfsameError {
     const { instance } = this.#options.identity
-    const state = this.#members.former.find((former) => former.instance === instance)?.state
+    const state = this.#members.formerMember(instance)?.state
     const why =
       state !== undefined
         ? `this instance was ${state} from the agent: an admin can give it a role again`
@@ -404,81 +403,21 @@ export class Engine {
   }
 
   #intakeTarget(): IntakeTarget {
-    const { acceptance, ledger, writer } = this.#loaded
+    const { acceptance, applier, ledger, writer } = this.#loaded
     return {
       ledger,
       members: this.#members,
       ownFeed: writer.feed,
-      stored: ({ hash, header: { feed, sequence } }) => {
-        this.#ready.add(feed)
-        if (this.#waiting.has(hash)) acceptance.reach(feed, sequence)
-      },
+      stored: (envelope) => applier.stored(envelope),
       overQuota: (envelope) => acceptance.overQuota(envelope),
       // Another process holds a copy of this home, and the run: this one goes on in a run of its own.
       ownRunTaken: () => writer.endRun(),
     }
   }
 
-  /** Applies what is ready, as much as one batch may hold. */
-  #apply(): void {
-    let budget = batchEnvelopesMax
-    let bytes = batchBytesMax
-    for (const feed of this.#ready) {
-      this.#ready.delete(feed)
-      for (;;) {
-        if (budget === 0 || bytes <= 0) {
-          this.#ready.add(feed)
-          return
-        }
-        const envelope = this.ledger.nextToApply(feed)
-        if (envelope === undefined) break
-        const missing = this.#missing(envelope)
-        if (missing === 'refused') break
-        if (missing !== null) {
-          const feeds = this.#waiting.get(missing)
-          if (feeds === undefined) this.#waiting.set(missing, new Set([feed]))
-          else feeds.add(feed)
-          break
-        }
-        this.materialiser.apply(envelope)
-        this.#intake.applied(this.#members.lineageOf(this.ledger.feed(feed)?.instance as InstanceId))
-        budget -= 1
-        bytes -= envelopeSize(envelope)
-        this.#wake(envelope.hash)
-      }
-    }
-  }
-
-  /** What an envelope has to wait for before it can be applied; null when it need not. */
-  #missing(envelope: Envelope): EnvelopeHash | RecordHash | 'refused' | null {
-    const { header } = envelope
-    const { acceptance, ledger } = this.#loaded
-    const state = ledger.feed(header.feed)
-    assert(state !== undefined, 'a stored envelope has no feed')
-    const verdict = this.#members.mayWrite(state.instance, state.key, header.records)
-    if (verdict === 'no') this.#intake.refuse(header.feed, 'its author may not write')
-    if (verdict !== 'yes' || !acceptance.accepts(state, header.sequence)) return 'refused'
-    const rests = header.sequence === 1 && header.previous !== null ? [header.previous, ...header.deps] : header.deps
-    for (const hash of rests) {
-      const place = ledger.find(hash)
-      if (place?.applied === true) continue
-      // What an accepted envelope rests on is accepted with it.
-      if (place !== undefined && acceptance.reach(place.feed, place.sequence)) this.#ready.add(place.feed)
-      return hash
-    }
-    return null
-  }
-
-  #wake(hash: EnvelopeHash): void {
-    const feeds = this.#waiting.get(hash)
-    if (feeds === undefined) return
-    this.#waiting.delete(hash)
-    for (const feed of feeds) this.#ready.add(feed)
-  }
-
   #commit(batch: Batch): void {
     const changed = this.#toldAnew(batch.records.length > 0 ? this.ledger.feeds() : this.ledger.changedFeeds())
-    for (const envelope of batch.own) this.#wake(envelope.hash)
+    for (const envelope of batch.own) this.#loaded.applier.wake(envelope.hash)
     this.#state = 'committing'
     this.#commitBeganMs = this.#options.clock.monotonic()
     this.#settled = this.store.commit(this.ledger.takeBatch()).then(

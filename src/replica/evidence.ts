@@ -127,7 +127,7 @@ export class EvidenceBook {
       .filter(({ key }) => members.memberByKey(key) === undefined)
       .map((refusal) => {
         const instance = instanceIdOf(refusal.key)
-        const former = members.former.find((each) => each.instance === instance)
+        const former = members.formerMember(instance)
         if (former === undefined) return refusal
         return { ...refusal, author: instance, ...(refusal.kind === 'refused-peer' ? { reason: reasonOf(former) } : {}) }
       })

@@ -203,7 +203,7 @@ export class MembershipDesk {
   }
 
   #known(instance: InstanceId): Member | FormerMember {
-    const known = [...this.#table.members, ...this.#table.former].find((each) => each.instance === instance)
+    const known = this.#table.member(instance) ?? this.#table.formerMember(instance)
     if (known === undefined) throw new SelfsameError('not-found', "there is no such instance: see 'selfsame members'")
     return known
   }

@@ -54,11 +54,13 @@ export class Parole {
     if (channel !== 'control') return true
     const message = decodeControl(bytes)
     if (!message.ok) this.#options.close(id, message.reason)
-    else if (link.heard.has(message.value.type)) this.#options.close(id, 'it said the same again')
-    else if (message.value.type === 'hello') this.#listRecords(id)
-    else if (message.value.type === 'record-list') this.#explain(id, link.key, message.value.hashes)
     else if (message.value.type === 'records') this.#take(id, message.value.records)
-    if (message.ok && message.value.type !== 'records') link.heard.add(message.value.type)
+    else if (link.heard.has(message.value.type)) this.#options.close(id, 'it said the same again')
+    else {
+      link.heard.add(message.value.type)
+      if (message.value.type === 'hello') this.#listRecords(id)
+      else if (message.value.type === 'record-list') this.#explain(id, link.key, message.value.hashes)
+    }
     return true
   }
 

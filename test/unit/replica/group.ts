@@ -3,11 +3,24 @@ import { createSigningKey, silentLogger } from '../../../src/core/index.ts'
 import { foundAgent, instanceIdOf, memberTableOf, signAdmission, signClaim } from '../../../src/membership/index.ts'
 import type { MembershipRecord, Role } from '../../../src/membership/index.ts'
 import { createMemoryNetwork } from '../../../src/network/index.ts'
-import type { MemoryNetwork } from '../../../src/network/index.ts'
+import type { MemoryNetwork, TransportHandlers } from '../../../src/network/index.ts'
 import { Replica, addressBookToMeta } from '../../../src/replica/index.ts'
 import { createMemoryStore } from '../../../src/storage/index.ts'
 import type { MemoryStore } from '../../../src/storage/index.ts'
 import { VirtualTime, seededRandom } from '../../sim/virtual-time.ts'
+
+/** What somebody answers who is no member yet. */
+export const strangerHandlers: TransportHandlers = {
+  mayConnect: () => false,
+  mayGossip: () => false,
+  linkOpened() {},
+  linkClosed() {},
+  message() {},
+  drained() {},
+  gossip: () => 'ignore',
+  join: () => Promise.resolve(null),
+  addressFound() {},
+}
 
 export interface Group {
   readonly time: VirtualTime

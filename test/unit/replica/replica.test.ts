@@ -4,10 +4,9 @@ import { encodeJoinRequest, decodeTicket, readJoinResponse } from '../../../src/
 import type { Json } from '../../../src/document/index.ts'
 import type { LocalOperation, Replica } from '../../../src/replica/index.ts'
 import { createSigningKey } from '../../../src/core/index.ts'
-import type { TransportHandlers } from '../../../src/network/index.ts'
 import { CommitFailure } from '../../../src/storage/index.ts'
 import { seededRandom } from '../../sim/virtual-time.ts'
-import { openGroup } from './group.ts'
+import { openGroup, strangerHandlers } from './group.ts'
 
 const entry = (text: string, operationId?: string): LocalOperation => ({ type: 'append', name: 'memory', entry: { text }, operationId })
 const add = (key: string, amount: bigint): LocalOperation => ({
@@ -30,19 +29,6 @@ function texts(replica: Replica): (string | undefined)[] {
 
 async function total(replica: Replica, key: string): Promise<bigint> {
   return (await replica.reader.value('counter', 'karma')).totals.get(key) ?? 0n
-}
-
-/** What somebody answers who is no member yet. */
-const strangerHandlers: TransportHandlers = {
-  mayConnect: () => false,
-  mayGossip: () => false,
-  linkOpened() {},
-  linkClosed() {},
-  message() {},
-  drained() {},
-  gossip: () => 'ignore',
-  join: () => Promise.resolve(null),
-  addressFound() {},
 }
 
 function codeOf(error: unknown): string {
