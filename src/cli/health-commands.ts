@@ -6,6 +6,7 @@ import type { AgentContext, Context, Doors } from './command.ts'
 import { homeHint } from './life-commands.ts'
 import { amountText, columnsOf, localTime, spanOf } from './output.ts'
 import type { Colour } from './output.ts'
+import { waitUntil } from './waiting.ts'
 
 /** Exit codes of `selfsame status` besides 0 for a healthy agent. */
 const exitCodeOfDegraded = 1
@@ -14,8 +15,6 @@ const exitCodeOfDown = 2
 const exitCodeOfTimeout = 75
 /** Documents named beside a peer. */
 const documentsShown = 3
-/** How often a wait looks: often enough to seem at once, and cheap for the daemon. */
-const pollMilliseconds = 100
 
 export function addHealthCommands({ program, command, onAgent, onAgentIfUp }: Doors): void {
   command(program, 'status', 'Show this instance, its peers, and what wants attention', 'status --json')
@@ -41,19 +40,15 @@ export function addHealthCommands({ program, command, onAgent, onAgentIfUp }: Do
     .addHelpText('after', `\nIt ends with 0 when they do, and with ${exitCodeOfTimeout} when the time is over before.`)
     .action(
       onAgent(async ({ agent, finish, options, output }: AgentContext<{ peer?: string; timeout?: string }>) => {
-        const deadline = Date.now() + durationToMilliseconds(options.timeout ?? '30s')
         const only = options.peer === undefined ? undefined : await agent.members.find(options.peer)
-        let waiting = await unsynced(agent, only?.id)
-        while (waiting.length > 0 && Date.now() < deadline) {
-          await new Promise((resolve) => setTimeout(resolve, pollMilliseconds))
-          waiting = await unsynced(agent, only?.id)
-        }
-        const text =
-          waiting.length === 0
-            ? 'in sync'
-            : columnsOf([['not in sync:', ''], ...waiting.map((peer) => [`  ${peer.instance.name}`, syncText(peer)])])
-        await output.answer({ synced: waiting.length === 0, waiting }, text)
-        if (waiting.length > 0) finish(exitCodeOfTimeout)
+        let waiting: readonly Peer[] = []
+        const isSynced = async (): Promise<boolean> => (waiting = await unsynced(agent, only?.id)).length === 0
+        const synced = await waitUntil(isSynced, durationToMilliseconds(options.timeout ?? '30s'))
+        const text = synced
+          ? 'in sync'
+          : columnsOf([['not in sync:', ''], ...waiting.map((peer) => [`  ${peer.instance.name}`, syncText(peer)])])
+        await output.answer({ synced, waiting }, text)
+        if (!synced) finish(exitCodeOfTimeout)
       }),
     )
 }

@@ -9,8 +9,9 @@ import { runProgram } from './daemon-program.ts'
 import type { Ready } from './daemon-program.ts'
 import { exportAgent } from './export-agent.ts'
 import { importAgent } from './import-agent.ts'
-import { homeHint, pause, stopDaemon, upDetached } from './life-commands.ts'
+import { homeHint, stopDaemon, upDetached } from './life-commands.ts'
 import { localTime } from './output.ts'
+import { waitUntil } from './waiting.ts'
 
 interface BackupFacts {
   readonly file: string
@@ -197,18 +198,15 @@ function secretsText({ file, holdsIdentity, holdsRootKey }: Pick<BackupFacts, 'f
 
 /** Waits until a connected instance has all that was written here, and tells who has and who lacks what. */
 async function othersText(agent: Agent, timeoutMs: number): Promise<string> {
-  for (const deadline = Date.now() + timeoutMs; ;) {
-    const { peers } = await agent.status()
-    if (peers.length === 0) return 'there is no other instance: what was written here is in the file and nowhere else'
-    const complete = peers.filter(({ behind, state }) => state === 'connected' && behind === 0)
-    if (complete.length > 0 || Date.now() > deadline)
-      return [...complete.map((peer) => `${peer.instance.name} has all`), ...peers.flatMap(lackText)].join('; ')
-    await pause(lookMs)
-  }
+  let peers: readonly Peer[] = []
+  const hasAll = ({ behind, state }: Peer): boolean => state === 'connected' && behind === 0
+  await waitUntil(async () => {
+    peers = (await agent.status()).peers
+    return peers.length === 0 || peers.some(hasAll)
+  }, timeoutMs)
+  if (peers.length === 0) return 'there is no other instance: what was written here is in the file and nowhere else'
+  return [...peers.filter(hasAll).map((peer) => `${peer.instance.name} has all`), ...peers.flatMap(lackText)].join('; ')
 }
-
-/** Milliseconds between two looks at how far the others are. */
-const lookMs = 200
 
 function lackText({ behind, instance, state, told }: Peer): readonly string[] {
   if (state === 'connected' && behind === 0) return []

@@ -9,6 +9,7 @@ import type { KeyFacts, Ready } from './daemon-program.ts'
 import { homeHint } from './life-commands.ts'
 import { columnsOf } from './output.ts'
 import { readNewPassphrase, readPassphrase } from './passphrase.ts'
+import { waitUntil } from './waiting.ts'
 
 interface PassphraseOptions {
   readonly passphraseStdin?: boolean
@@ -16,20 +17,23 @@ interface PassphraseOptions {
 
 const passphraseOption = ['--passphrase-stdin', 'read the passphrase from standard input, its first line'] as const
 
-/** Milliseconds that a daemon may take to begin anew, and between two looks. */
+/** Milliseconds that a daemon may take to begin anew. */
 const anewMsMax = 30_000
-const lookMs = 100
 
-/** Waits until the daemon answers under its new key. */
+/** Waits until the daemon answers under its new key. Throws `unavailable` when it waited in vain. */
 async function beganAnew(agent: Agent, key: string): Promise<void> {
-  for (const deadline = Date.now() + anewMsMax; ;) {
+  const isThere = async (): Promise<boolean> => {
     const status = await agent.status().catch((error: unknown) => {
-      if (error instanceof SelfsameError && errorTable[error.code].retry && Date.now() < deadline) return undefined
+      if (error instanceof SelfsameError && errorTable[error.code].retry) return undefined
       throw error
     })
-    if (status?.instance.key === key) return
-    await new Promise((resolve) => setTimeout(resolve, lookMs))
+    return status?.instance.key === key
   }
+  if (!(await waitUntil(isThere, anewMsMax)))
+    throw new SelfsameError(
+      'unavailable',
+      "the new key counts, but the daemon does not answer under it: start it anew ('selfsame up'), and see its log",
+    )
 }
 
 export function addKeyCommands({ program, command, action, onAgent }: Doors): void {

@@ -9,6 +9,7 @@ import { runProgram, startAttended, startDetached } from './daemon-program.ts'
 import type { Joined, JoinPlan, Ready } from './daemon-program.ts'
 import { localTime } from './output.ts'
 import { readNewPassphrase } from './passphrase.ts'
+import { waitUntil } from './waiting.ts'
 
 interface PlaceOptions {
   readonly name?: string
@@ -119,14 +120,10 @@ it becomes a new instance; where it is a copy of another home, it does with --ne
 
 /** Stops a daemon and waits until its process, which is answered, is gone. Throws `unavailable` when it waited in vain. */
 export async function stopDaemon(agent: Agent, timeoutMs: number): Promise<number> {
-  const deadline = Date.now() + timeoutMs
   const { processId } = await agent.status()
   await agent.shutdown()
-  while (isRunning(processId)) {
-    if (Date.now() > deadline)
-      throw new SelfsameError('unavailable', `the daemon (process ${processId}) is still stopping: wait, or end the process`)
-    await pause(stopPollMilliseconds)
-  }
+  if (!(await waitUntil(async () => !isRunning(processId), timeoutMs)))
+    throw new SelfsameError('unavailable', `the daemon (process ${processId}) is still stopping: wait, or end the process`)
   return processId
 }
 
@@ -230,9 +227,6 @@ async function upAttended({ daemonProgram, output, streams }: Context<unknown>, 
   }
 }
 
-/** How often to look whether a process is gone: often enough to seem at once. */
-const stopPollMilliseconds = 20
-
 function isRunning(processId: number): boolean {
   try {
     process.kill(processId, 0)
@@ -240,8 +234,4 @@ function isRunning(processId: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
-}
-
-export function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }
