@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { Role } from '../../../src/membership/index.ts'
+import type { LinkId } from '../../../src/network/index.ts'
 import type { LocalOperation, Replica } from '../../../src/replica/index.ts'
 import { seededRandom } from '../../sim/virtual-time.ts'
-import { openGroup } from './group.ts'
+import { encodeControl } from '../../../src/replica/messages.ts'
+import { openGroup, strangerHandlers } from './group.ts'
 import type { Group } from './group.ts'
 
 const entry = (text: string): LocalOperation => ({ type: 'append', name: 'memory', entry: { text }, operationId: undefined })
@@ -69,6 +71,37 @@ describe('a removed instance', () => {
     await expect(write(2, entry('after'))).rejects.toMatchObject({ code: 'forbidden' })
     expect(removed.peers().every(({ state }) => state !== 'connected')).toBe(true)
     expect(texts(other)).toEqual(['before'])
+  })
+
+  it('may send records as it likes, and is hung up on when it says anything else twice', async () => {
+    const { giveRole, network, pass, replicas } = await start(['admin', 'writer'])
+    const [admin, removed] = replicas as [Replica, Replica]
+    await giveRole(0, 1, null)
+    await pass(1_000)
+    await removed.stopNetwork()
+    const isHungUpOn = async (messages: readonly Parameters<typeof encodeControl>[0][]): Promise<boolean> => {
+      const transport = network.attach(removed.identity.key.publicKey, { address: '/memory/1' })
+      const opened = Promise.withResolvers<LinkId>()
+      let isOpen = true
+      await transport.start({
+        ...strangerHandlers,
+        mayConnect: () => true,
+        linkOpened: ({ id }) => opened.resolve(id),
+        linkClosed: () => (isOpen = false),
+      })
+      void transport.dial(admin.identity.key.publicKey, ['/memory/0'])
+      await pass(500)
+      const link = await opened.promise
+      for (const message of messages) transport.send(link, 'control', encodeControl(message))
+      await pass(1_000)
+      const hungUp = !isOpen
+      await transport.stop()
+      await pass(60_000)
+      return hungUp
+    }
+    const records = { type: 'records', records: [], last: false } as const
+    const list = { type: 'record-list', hashes: [] } as const
+    expect([await isHungUpOn([records, list, records, records]), await isHungUpOn([list, records, list])]).toEqual([false, true])
   })
 
   it('that did not hear of it adds nothing by what it writes on', async () => {
