@@ -4,9 +4,9 @@ import { cases } from '../adversary/attacker.ts'
 import { openRange } from '../adversary/range.ts'
 import type { Range } from '../adversary/range.ts'
 
-const seconds = 1
+const seconds = 0.5
 /** Attacks that need longer than this to be told from slowness are left to `scripts/adversary.ts`, too. */
-const secondsMax = 20
+const secondsMax = 10
 /** What no attack may come near on a machine that does other work besides: milliseconds of the loop's own work at a turn, and bytes. */
 const busyMsMax = 500
 const grownBytesMax = 512 << 20
