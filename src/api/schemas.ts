@@ -421,7 +421,11 @@ export const peer = shape('Peer', {
   instance: author,
   state: oneOf(['connected', 'connecting', 'offline']),
   address: orNull(Type.String()),
+  direction: orNull(oneOf(['inbound', 'outbound'], { description: 'who dialed: inbound is the peer, so it can reach this instance' })),
   roundTripMilliseconds: orNull(Type.Number({ minimum: 0, description: 'of the last ping' })),
+  clockAheadMilliseconds: orNull(
+    Type.Number({ description: 'how far its clock is ahead of this one (negative: behind), by the last ping' }),
+  ),
   program: orNull(Type.String({ description: 'name and version of what it runs, as it said last' })),
   lastSeen: orNull(time),
   behind: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it lacks, by what it last told; null where it never told' })),

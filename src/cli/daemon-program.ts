@@ -58,7 +58,7 @@ export interface AttendedDaemon {
 }
 
 /** Runs a command of `program` to its end. `input` goes to its standard input; `planned` is told what a join is about to do. */
-export async function runProgram<Answer extends Ready = Ready>(
+export async function runProgram<Answer extends object = Ready>(
   program: string,
   args: readonly string[],
   input: string,

@@ -6,6 +6,7 @@ import { createDoors } from './command.ts'
 import type { Surroundings } from './command.ts'
 import { addJsonCommands, addTextCommands } from './content-commands.ts'
 import { addDocumentCommands, addNetworkCommands, addPresenceCommands, addWatchCommand } from './group-commands.ts'
+import { addDoctorCommand } from './doctor-commands.ts'
 import { addHealthCommands } from './health-commands.ts'
 import { addKeepCommands } from './keep-commands.ts'
 import { addKeyCommands } from './key-commands.ts'
@@ -59,6 +60,7 @@ export function createProgram(surroundings: Surroundings, finish: (exitCode: num
   program.commandsGroup('Life:')
   addLifeCommands(doors)
   addHealthCommands(doors)
+  addDoctorCommand(doors)
   program.commandsGroup('Memory:')
   addLogCommands(doors)
   addCounterCommands(doors)

@@ -58,14 +58,16 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
   }
 
   function peerToJson(peer: PeerState, lacking: Shortfall | undefined, places: ReadonlyMap<DocumentId, DocumentPlace>): Peer {
-    const { ahead, behind, address, instance, program, roundTripMilliseconds, state, toldAt } = peer
+    const { ahead, behind, address, clockAheadMilliseconds, direction, instance, program, roundTripMilliseconds, state, toldAt } = peer
     const told = toldAt === null ? null : isoOf(toldAt)
     const first = lacking?.documents.slice(0, documentsNamedMax).flatMap((document) => places.get(document) ?? [])
     return {
       instance: authorOf(instance),
       state,
       address,
+      direction,
       roundTripMilliseconds,
+      clockAheadMilliseconds,
       program,
       lastSeen: told,
       behind,

@@ -241,6 +241,15 @@ export function openHome(directory: string): { readonly paths: HomePaths; readon
   return { paths, identity }
 }
 
+/** Who the instance of a home is, without making anything in it. Throws as `openHome`. */
+export function readIdentity(directory: string): Identity {
+  const paths = homePathsOf(directory)
+  checkDirectory(paths.directory)
+  const value = readSecret(paths.identity, identityFile, 'an identity')
+  if (value === undefined) throw homeMissing(paths.directory)
+  return identityFromJson(value)
+}
+
 /** The seed of the agent's root key as it is on this machine now; null where it is not. Throws as `openHome`. */
 export function readRootSeed(paths: HomePaths): Uint8Array | null {
   const value = readSecret(paths.rootKey, rootKeyFile, 'a root key')

@@ -1,6 +1,6 @@
 /**
- * The daemon's program: makes a home (`init`, `join`), runs one (`run`), keeps and moves it (`backup`, `restore`, `move-...`), or shows and
- * moves its keys (`key-...`). Says lines of JSON on
+ * The daemon's program: makes a home (`init`, `join`), runs one (`run`), keeps and moves it (`backup`, `restore`, `move-...`), examines it
+ * (`doctor`), or shows and moves its keys (`key-...`). Says lines of JSON on
  * standard output: what it is about to do, then what it did or that it is ready. A failure is problem details on standard error
  * and an exit code of the error table. A secret (a ticket, a passphrase) is read from standard input. Started by the command line.
  */
@@ -36,6 +36,7 @@ async function main(): Promise<void> {
       'new-instance': { type: 'boolean', default: false },
       'detached': { type: 'boolean', default: false },
       'force': { type: 'boolean', default: false },
+      'fix': { type: 'boolean', default: false },
       'without-identity': { type: 'boolean', default: false },
     },
   })
@@ -45,6 +46,11 @@ async function main(): Promise<void> {
   const port = values.port === undefined ? undefined : Number(values.port)
   const create = { home, name: values.name, port, listen: values.listen }
   // Each part is loaded where it is needed: a command that only looks at a key does not wait for the network's code.
+  if (positionals[0] === 'doctor') {
+    // Before anything that was left half done is finished: it is asked to look, or to say what it does.
+    const { examine } = await import('./doctor.ts')
+    return say({ ready: true, ...(await examine({ home, fix: values.fix, environment: process.env, version })) })
+  }
   const { settleSwap } = await import('./home-swap.ts')
   settleSwap(home)
   switch (positionals[0]) {
@@ -113,7 +119,7 @@ async function keys(command: string, directory: string, file: string | undefined
     default:
       throw new SelfsameError(
         'invalid-request',
-        `${JSON.stringify(command)} is not init, join, run, backup, restore, move-... or key-...: this program is started by selfsame`,
+        `${JSON.stringify(command)} is not init, join, run, backup, restore, move-..., doctor or key-...: this program is started by selfsame`,
       )
   }
 }

@@ -60,6 +60,8 @@ export interface PeerState {
   readonly instance: InstanceId
   readonly state: 'connected' | 'connecting' | 'offline'
   readonly address: string | null
+  /** Who dialed: `inbound` is proof that it can reach us. */
+  readonly direction: Link['direction'] | null
   readonly program: string | null
   readonly roundTripMilliseconds: number | null
   readonly clockAheadMilliseconds: number | null
@@ -350,6 +352,7 @@ export class Replica {
           instance,
           state: session?.ready === true ? 'connected' : session !== undefined || this.#isTrying(key) ? 'connecting' : 'offline',
           address: session?.link.address ?? null,
+          direction: session?.link.direction ?? null,
           program: session?.program ?? known?.program ?? null,
           roundTripMilliseconds: session?.roundTripMilliseconds ?? null,
           clockAheadMilliseconds: session?.clockAheadMilliseconds ?? null,

@@ -1,8 +1,10 @@
 /** The front of the storage room: the port, its two implementations, and the lock of a home. */
+export { examineDatabase } from './database-check.ts'
+export type { DatabaseFindings } from './database-check.ts'
 export { pinDatabase } from './database-copy.ts'
 export type { PinnedDatabase } from './database-copy.ts'
-export { lockHome } from './home-lock.ts'
-export type { HomeLock } from './home-lock.ts'
+export { lockFile, lockHome, lockStateOf } from './home-lock.ts'
+export type { HomeLock, LockState } from './home-lock.ts'
 export { createMemoryStore } from './memory-store.ts'
 export type { MemoryStore, MemoryStoreOptions } from './memory-store.ts'
 export { openSqliteStore } from './sqlite-store.ts'

@@ -293,7 +293,9 @@ describe('the group', () => {
   test('has a status: who is connected, who is behind, what wants attention', async () => {
     const peer = {
       address: '/ip4/192.0.2.1/tcp/1',
+      direction: 'outbound' as const,
       roundTripMilliseconds: 1.25,
+      clockAheadMilliseconds: 3,
       program: 'selfsame 1.2.3',
       lastSeen: time,
       behind: 0,
