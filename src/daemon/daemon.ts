@@ -2,8 +2,7 @@
  * The daemon: the one place that constructs the parts, in the order in which they depend on each other, and stops them in
  * reverse. Whatever cannot be gone on from ends it with an exit code of the error table.
  */
-import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { openServer, openTokens, socketPathOf } from '../api/index.ts'
 import { SelfsameError, hashToId, idToBytes, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
 import type { AgentId, Logger } from '../core/index.ts'
@@ -21,6 +20,7 @@ import { changeKey, settledIdentity } from './key-change.ts'
 import { openLogs } from './logging.ts'
 import { createMetrics } from './metrics.ts'
 import { checkNotMoved } from './move.ts'
+import { stopMarkerOf } from './stop-marker.ts'
 
 export interface DaemonOptions {
   readonly home: string
@@ -200,15 +200,4 @@ function logReady(logger: Logger, identity: Identity, addresses: readonly string
 /** A name that members can compute and strangers cannot read anything from. */
 function rendezvousOf(domain: string, agent: AgentId): string {
   return hashToId(domain, idToBytes(agent))
-}
-
-/** Tells the next start that the last stop was clean and that the home lies where it lay: else its database is checked first. */
-function stopMarkerOf(run: string, directory: string): { isClean(): boolean; remove(): void; write(): void } {
-  const path = join(run, 'stopped')
-  const place = realpathSync(directory)
-  return {
-    isClean: () => existsSync(path) && readFileSync(path, 'utf8') === place,
-    remove: () => rmSync(path, { force: true }),
-    write: () => writeFileSync(path, place, { mode: 0o600 }),
-  }
 }

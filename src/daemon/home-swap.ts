@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } fro
 import { join } from 'node:path'
 import { SelfsameError } from '../core/index.ts'
 import { lockHome } from '../storage/index.ts'
-import { checkDirectory, homePathsOf, onDisk, syncDirectory } from './home.ts'
+import { checkDirectory, homePathsOf, makeDirectory, onDisk, syncDirectory } from './home.ts'
 import type { HomePaths } from './home.ts'
 
 /** What stays where it is: the lock, which is held meanwhile, what belongs to a running daemon, and what this file makes. */
@@ -34,7 +34,7 @@ export interface HomeSwap {
  */
 export function openSwap(directory: string, force: boolean): HomeSwap {
   const paths = homePathsOf(directory)
-  onDisk(paths.directory, () => mkdirSync(paths.directory, { recursive: true, mode: 0o700 }))
+  onDisk(paths.directory, () => makeDirectory(paths.directory))
   checkDirectory(paths.directory)
   const present = entriesOf(paths)
   const foreign = present.find((name) => !ofHome.test(name))

@@ -102,7 +102,7 @@ export function holdsInstance(directory: string): boolean {
  */
 export function createHome(directory: string, configuration: string): HomePaths {
   const paths = homePathsOf(directory)
-  onDisk(paths.directory, () => mkdirSync(paths.directory, { recursive: true, mode: 0o700 }))
+  onDisk(paths.directory, () => makeDirectory(paths.directory))
   if (holdsInstance(paths.directory)) {
     throw new SelfsameError(
       'home-exists',
@@ -128,7 +128,11 @@ export function createHome(directory: string, configuration: string): HomePaths 
  */
 export function writeIdentity(paths: HomePaths, identity: Identity): void {
   writeSecret(paths.identity, identityToJson(identity))
-  onDisk(paths.directory, () => rmSync(paths.joining, { force: true }))
+  onDisk(paths.directory, () => {
+    rmSync(paths.joining, { force: true })
+    // After a power loss the key of a join that has ended must not be there again.
+    syncDirectory(paths.directory)
+  })
 }
 
 /** Keeps the identity that is to take the place of the present one, until it did. Durable when it returns. */
@@ -418,6 +422,13 @@ export function writeDurably(path: string, text: string): void {
   }
   renameSync(temporary, path)
   syncDirectory(dirname(path))
+}
+
+/** Makes a directory of mode 0700, and those above it that are missing. `directory` is absolute. Durable when it returns. */
+export function makeDirectory(directory: string): void {
+  const first = mkdirSync(directory, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  for (let made = directory; made.length >= first.length; made = dirname(made)) syncDirectory(dirname(made))
 }
 
 /** Has the disk keep what was made, renamed and removed in a directory. */
