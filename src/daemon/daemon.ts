@@ -4,8 +4,8 @@
  */
 import { existsSync } from 'node:fs'
 import { openServer, openTokens, socketPathOf } from '../api/index.ts'
-import { SelfsameError, hashToId, idToBytes, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
-import type { AgentId, Logger } from '../core/index.ts'
+import { SelfsameError, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
+import type { Logger } from '../core/index.ts'
 import { createLibp2pTransport, listenAddresses } from '../network/index.ts'
 import { Replica } from '../replica/index.ts'
 import { damageAdvice, lockHome, openSqliteStore } from '../storage/index.ts'
@@ -20,7 +20,9 @@ import { changeKey, settledIdentity } from './key-change.ts'
 import { openLogs } from './logging.ts'
 import { createMetrics } from './metrics.ts'
 import { checkNotMoved } from './move.ts'
+import { createNetworkInstruments } from './network-instruments.ts'
 import { stopMarkerOf } from './stop-marker.ts'
+import { gossipTopicOf, serviceTagOf } from './rendezvous.ts'
 
 export interface DaemonOptions {
   readonly home: string
@@ -87,12 +89,14 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       ending.reject(error)
     }
     const key = signingKeyOf(identity.deviceSeed)
+    const instruments = createNetworkInstruments()
     const transport = createLibp2pTransport({
       key,
       listen: () => listenAddresses(configuration.network.listen, configuration.network.port),
-      serviceTag: rendezvousOf('selfsame/mdns/1', identity.agent).slice(0, 32),
-      gossipTopic: rendezvousOf('selfsame/gossip/1', identity.agent),
+      serviceTag: serviceTagOf(identity.agent),
+      gossipTopic: gossipTopicOf(identity.agent),
       mdns: configuration.network.mdns,
+      instruments,
       joinOpen: () => replica.membership.isJoinOpen(),
       clock: systemClock,
       random: systemRandom,
@@ -150,7 +154,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       deliver: (event) => delivery.deliver(event),
     })
     undo.push(() => watch.stop())
-    const metrics = createMetrics({ replica, watch, version })
+    const metrics = createMetrics({ replica, watch, version, network: instruments.registry })
     undo.push(() => metrics.stop())
     const server = await openServer({
       port: createAgentPort({
@@ -195,9 +199,4 @@ const shutdownDelayMs = 50
 
 function logReady(logger: Logger, identity: Identity, addresses: readonly string[]): void {
   logger.info({ agent: identity.agentName, instance: identity.name, addresses }, 'ready')
-}
-
-/** A name that members can compute and strangers cannot read anything from. */
-function rendezvousOf(domain: string, agent: AgentId): string {
-  return hashToId(domain, idToBytes(agent))
 }

@@ -16,6 +16,8 @@ export interface MetricsOptions {
   readonly replica: Replica
   readonly watch: HealthWatch
   readonly version: string
+  /** What libp2p and gossip count. */
+  readonly network: Registry
 }
 
 export interface Metrics {
@@ -25,7 +27,7 @@ export interface Metrics {
   stop(): void
 }
 
-export function createMetrics({ replica, version, watch }: MetricsOptions): Metrics {
+export function createMetrics({ network, replica, version, watch }: MetricsOptions): Metrics {
   if (!isCollecting) collectDefaultMetrics({ register: processRegistry })
   isCollecting = true
   const registry = new Registry()
@@ -93,7 +95,7 @@ export function createMetrics({ replica, version, watch }: MetricsOptions): Metr
   registry.registerMetric(commits)
   const stop = replica.onCommit((milliseconds) => commits.observe(milliseconds / 1_000))
 
-  return { text: () => Registry.merge([processRegistry, registry]).metrics(), stop }
+  return { text: () => Registry.merge([processRegistry, registry, network]).metrics(), stop }
 }
 
 /** Conflicts in all documents since the process started. */

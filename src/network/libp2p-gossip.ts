@@ -4,6 +4,7 @@
  */
 import { gossipsub, TopicValidatorResult } from '@libp2p/gossipsub'
 import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub'
+import type { MetricsRegister } from '@libp2p/gossipsub/metrics'
 import type { Connection } from '@libp2p/interface'
 import { hashOf } from '../core/index.ts'
 import type { Clock, Logger, Random } from '../core/index.ts'
@@ -21,8 +22,10 @@ const rpcBytesMax = 1 << 20
 const waitingBytesMax = 16 << 20
 
 /** The gossipsub service for one topic. */
-export function gossipService(topic: string): (components: GossipSubComponents) => GossipSub {
+export function gossipService(topic: string, metricsRegister: MetricsRegister | null): (components: GossipSubComponents) => GossipSub {
   return gossipsub({
+    metricsRegister,
+    metricsTopicStrToLabel: new Map([[topic, 'agent']]),
     // Authors sign what is in a message; its hash is its name, so two who say the same say it once.
     globalSignaturePolicy: 'StrictNoSign',
     msgIdFn: (message) => hashOf('selfsame/gossip', message.data),

@@ -17,6 +17,7 @@ import { createLibp2p } from 'libp2p'
 import { Allowance, assert, gossipBytesMax, SelfsameError } from '../core/index.ts'
 import type { Clock, Logger, PublicKey, Random, SigningKey } from '../core/index.ts'
 import { addressReach, parseAddress } from './addresses.ts'
+import type { Instruments } from './instruments.ts'
 import { createDialer } from './libp2p-dialer.ts'
 import { startDiscovery } from './libp2p-discovery.ts'
 import { createGate, withStreamLimit } from './libp2p-gate.ts'
@@ -24,6 +25,7 @@ import { gossipService, resultsByVerdict, watchGossip } from './libp2p-gossip.ts
 import { askToJoin, createJoinServer, joinProtocol } from './libp2p-join.ts'
 import { peerIdToKey } from './libp2p-keys.ts'
 import { connectionAddress, createLinks, deliver, hangUp, openingMsMax, protocolsByChannel } from './libp2p-links.ts'
+import { createLibp2pMetrics } from './libp2p-metrics.ts'
 import { streamAtPace } from './libp2p-pace.ts'
 import type { Channel, Transport, TransportHandlers } from './transport.ts'
 
@@ -39,6 +41,8 @@ export interface Libp2pTransportOptions {
   readonly mdns: boolean
   /** Whether an invite is open: only then may a stranger hold a connection, for the join protocol. */
   readonly joinOpen: () => boolean
+  /** What libp2p and gossip tell about themselves goes there; without it nothing is counted. */
+  readonly instruments?: Instruments
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -187,8 +191,10 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     },
   })
 
+  const metrics = options.instruments === undefined ? null : createLibp2pMetrics(options.instruments, clock)
   const libp2p = await createLibp2p<Services>({
     start: false,
+    ...(metrics === null ? {} : { metrics: () => metrics.libp2p }),
     privateKey: await generateKeyPairFromSeed('Ed25519', options.key.seed),
     nodeInfo: { name: 'selfsame', version: '1', userAgent: 'selfsame/1' },
     logger: libp2pLogger(logger),
@@ -225,7 +231,7 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     },
     services: {
       identify: (components) => identify({ runOnConnectionOpen: false })(forMembers(components, isMember, (stream) => stream)),
-      gossip: (components) => gossipService(gossipTopic)(forMembers(components, isMember, gossipAtPace)),
+      gossip: (components) => gossipService(gossipTopic, metrics?.gossip ?? null)(forMembers(components, isMember, gossipAtPace)),
     },
   })
 
@@ -330,6 +336,7 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
       await Promise.resolve()
       await endDiscovery?.()
       await libp2p.stop()
+      metrics?.end()
     },
   }
 }

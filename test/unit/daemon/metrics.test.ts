@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { openGroup } from '../replica/group.ts'
 import { createHealthWatch } from '../../../src/daemon/health-watch.ts'
 import { createMetrics } from '../../../src/daemon/metrics.ts'
+import { createNetworkInstruments } from '../../../src/daemon/network-instruments.ts'
 import { silentLogger } from '../../../src/core/index.ts'
 
 const thresholds = { driftPercent: 1, lagMilliseconds: 300_000, recoveryMilliseconds: 30_000 }
@@ -19,7 +20,14 @@ async function open() {
     nameOf: () => 'other',
     deliver: ({ alert, type }) => void told.push(`${Math.round(group.time.elapsed / 1_000)} s: ${type} ${alert.kind}`),
   })
-  return { group, replica, other, watch, told, metrics: createMetrics({ replica, watch, version: '1.2.3' }) }
+  return {
+    group,
+    replica,
+    other,
+    watch,
+    told,
+    metrics: createMetrics({ replica, watch, version: '1.2.3', network: createNetworkInstruments().registry }),
+  }
 }
 
 const entry = (text: string) => ({ operations: [{ type: 'append' as const, name: 'memory', entry: { text }, operationId: undefined }] })

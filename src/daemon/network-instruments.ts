@@ -1,0 +1,87 @@
+/** The network's instruments, on prom-client: what libp2p and gossipsub count, in the daemon's metrics. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { InstrumentOptions, Instruments, Labels } from '../network/index.ts'
+
+/** Different words that a label may have before the rest of them count together: of protocols, errors and addresses there are some tens. */
+const wordsMax = 64
+const otherWord = 'other'
+
+export interface NetworkInstruments extends Instruments {
+  readonly registry: Registry
+}
+
+export function createNetworkInstruments(): NetworkInstruments {
+  const registry = new Registry()
+  const made = new Map<string, unknown>()
+
+  /** The instrument of a name; `make` is called for the first who asks. */
+  function once<Instrument>(name: string, make: () => Instrument): Instrument {
+    const instrument = made.get(name) ?? make()
+    made.set(name, instrument)
+    return instrument as Instrument
+  }
+
+  return {
+    registry,
+
+    counter: (options) =>
+      once(options.name, () => {
+        const bounded = boundedLabels()
+        const counter = new Counter({ ...settingsOf(options), registers: [registry] })
+        return { add: (labels, amount) => counter.inc(bounded(labels), Math.max(0, amount)), reset: () => counter.reset() }
+      }),
+
+    gauge: (options) =>
+      once(options.name, () => {
+        const bounded = boundedLabels()
+        const measures = new Set<() => void | Promise<void>>()
+        const gauge = new Gauge({
+          ...settingsOf(options),
+          registers: [registry],
+          async collect() {
+            if (measures.size > 0) this.reset()
+            for (const measure of measures) await measure()
+          },
+        })
+        return {
+          add: (labels, amount) => gauge.inc(bounded(labels), amount),
+          set: (labels, value) => gauge.set(bounded(labels), value),
+          reset: () => gauge.reset(),
+          onRead(measure) {
+            measures.add(measure)
+            return () => void measures.delete(measure)
+          },
+        }
+      }),
+
+    histogram: (options, buckets) =>
+      once(options.name, () => {
+        const bounded = boundedLabels()
+        const histogram = new Histogram({
+          ...settingsOf(options),
+          registers: [registry],
+          ...(buckets === undefined ? {} : { buckets: [...buckets] }),
+        })
+        return { observe: (labels, value) => histogram.observe(bounded(labels), value), reset: () => histogram.reset() }
+      }),
+  }
+}
+
+function settingsOf({ help, labels, name }: InstrumentOptions): { name: string; help: string; labelNames: string[] } {
+  return { name, help, labelNames: [...labels] }
+}
+
+/** Keeps a label from taking ever more words: each is a time series for whoever collects them. */
+function boundedLabels(): (labels: Labels) => Record<string, string> {
+  const wordsByLabel = new Map<string, Set<string>>()
+  return (labels) =>
+    Object.fromEntries(
+      Object.entries(labels).map(([label, value]) => {
+        const words = wordsByLabel.get(label) ?? new Set()
+        wordsByLabel.set(label, words)
+        const word = String(value)
+        if (words.size < wordsMax) words.add(word)
+        return [label, words.has(word) ? word : otherWord]
+      }),
+    )
+}
