@@ -19,6 +19,8 @@ const alignEditsMax = 64
 const wordStepsMax = 512 * 512
 
 const linePattern = /[^\n]*\n|[^\n]+/g
+/** Lines behind a text that ended without a break: each begins with its own. */
+const ledLinePattern = /\n[^\n]*/g
 /** Words are the unit of merging: merging letters makes gibberish of two rewrites. In scripts without spaces each ideograph is one. */
 const tokenPattern = /\p{Ideographic}|[[\p{L}\p{M}\p{N}_]--\p{Ideographic}]+|[^]/gv
 const wordPattern = /\p{Ideographic}|[[\p{L}\p{M}\p{N}_]--\p{Ideographic}]+/gv
@@ -169,14 +171,24 @@ function collectInsertions(theirHunks: readonly Hunk[], myHunks: readonly Hunk[]
   return insertions
 }
 
-/** Everything of `theirs` in its order with everything of `mine` in its order, and what they share once. */
+/**
+ * Everything of `theirs` in its order with everything of `mine` in its order, and what they share once: whole lines, or words where both are
+ * within a line. Two lines that are alike are two lines: neither was written as a form of the other.
+ */
 function unionOf(theirs: string, mine: string): string {
-  if (theirs === '' || mine === '') return theirs + mine
+  const pattern = partPatternOf(theirs, mine)
+  const from: readonly string[] = theirs.match(pattern) ?? []
+  const to: readonly string[] = mine.match(pattern) ?? []
   let result = ''
   let position = 0
-  for (const { end, text } of diffText(theirs, mine)) {
-    result += theirs.slice(position, end) + text
-    position = end
+  for (const region of diffLists(from, to, lineEditsMax)) {
+    result += from.slice(position, region.end).join('') + to.slice(region.toStart, region.toEnd).join('')
+    position = region.end
   }
-  return result + theirs.slice(position)
+  return result + from.slice(position).join('')
+}
+
+function partPatternOf(theirs: string, mine: string): RegExp {
+  if (!theirs.includes('\n') && !mine.includes('\n')) return tokenPattern
+  return theirs.startsWith('\n') && mine.startsWith('\n') ? ledLinePattern : linePattern
 }

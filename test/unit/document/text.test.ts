@@ -170,6 +170,20 @@ describe('differences of texts', () => {
       'new\ndog sat here\n',
       'new\ndog sat here\n',
     ],
+    [
+      'both insert a line that is like the other one',
+      '# Tasks\n',
+      '# Tasks\n- buy milk\n',
+      '# Tasks\n- buy bread\n',
+      '# Tasks\n- buy bread\n- buy milk\n',
+    ],
+    [
+      'both append like lines where the last one had no end',
+      'I am kind.',
+      'I am kind.\nI like mornings.',
+      'I am kind.\nI like evenings.',
+      'I am kind.\nI like evenings.\nI like mornings.',
+    ],
     ['both insert the same', 'a c', 'a b c', 'a b c d', 'a b c d'],
   ])('when %s', (_, base, mine, theirs, merged) => {
     expect(mergeText(base, mine, theirs)).toBe(merged)
