@@ -4,7 +4,7 @@
  * When a commit fails it is loaded anew. It knows nothing of documents, members or peers.
  */
 import { assert } from '../core/index.ts'
-import type { EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
+import type { DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
 import { clientIdOf, decodeHeader, envelopeSize } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
 import type { FeedRow, PastRow, Store, StoredEnvelope, WriteBatch } from '../storage/index.ts'
@@ -86,6 +86,16 @@ export class Ledger {
   /** Bytes of envelopes that are stored and not applied, by author. */
   get waitingBytes(): ReadonlyMap<InstanceId, number> {
     return this.#waitingBytes
+  }
+
+  /** How much of what is stored is applied, of 1. */
+  get appliedShare(): number {
+    let [applied, have] = [0, 0]
+    for (const state of this.#feeds.values()) {
+      applied += state.applied
+      have += state.have
+    }
+    return have === 0 ? 1 : applied / have
   }
 
   get lastPosition(): number {
@@ -254,6 +264,16 @@ export class Ledger {
     return Array.from(this.#changedFeeds, (feed) => this.#feeds.get(feed) as FeedState)
   }
 
+  /** Documents that the batch under way changes, and by how many log entries more each shows. */
+  changedDocuments(): ReadonlyMap<DocumentId, number> {
+    const changed = new Map<DocumentId, number>()
+    const { entries, entriesRemoved, touches } = this.#rows
+    for (const { document } of touches) changed.set(document, 0)
+    for (const { document } of entries) changed.set(document, (changed.get(document) ?? 0) + 1)
+    for (const { document } of entriesRemoved) changed.set(document, (changed.get(document) ?? 0) - 1)
+    return changed
+  }
+
   get isEmpty(): boolean {
     const { derivedCleared, ...rows } = this.#rows
     return !derivedCleared && Object.values(rows).every((some) => (some instanceof Map ? some.size : some.length) === 0)
@@ -357,9 +377,11 @@ export function placeKey(feed: FeedId, sequence: number): string {
 function emptyRows(): BatchRows {
   return {
     meta: new Map(),
+    recordsRemoved: [],
     records: [],
     feeds: [],
     envelopes: [],
+    envelopesReplaced: [],
     signatures: [],
     positions: [],
     past: [],
@@ -372,6 +394,7 @@ function emptyRows(): BatchRows {
     operations: [],
     snapshots: [],
     quarantine: [],
+    textVersionsRemoved: [],
     textVersions: [],
     evidence: [],
     evidenceRemoved: [],

@@ -1,10 +1,11 @@
 /** Which statements a batch is: the one place that knows how rows of the port become rows of the database. */
+import { crc32 } from 'node:zlib'
 import type { DocumentId, FeedId } from '../core/index.ts'
 import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
 import { newMap, obtain } from './nested-map.ts'
 import { clearingStatements, statementIndex } from './sqlite-statements.ts'
 import { textVersionsMax } from './store.ts'
-import type { TouchRow, WriteBatch } from './store.ts'
+import type { EnvelopeRow, TouchRow, WriteBatch } from './store.ts'
 import { ProgramBuilder } from './writer-program.ts'
 
 const run = statementIndex
@@ -18,7 +19,8 @@ export function batchToProgram(batch: WriteBatch): Uint8Array<ArrayBuffer> {
     if (value === null) program.text(name).run(run.deleteMeta)
     else program.text(name).bytes(value).run(run.putMeta)
   }
-  for (const row of batch.records ?? []) program.hex(row.hash).bytes(row.bytes).run(run.addRecord)
+  for (const hash of batch.recordsRemoved ?? []) program.hex(hash).run(run.removeRecord)
+  for (const row of batch.records ?? []) program.hex(row.hash).bytes(row.bytes).run(run.putRecord)
   addEnvelopes(program, batch)
   addIndexes(program, batch)
   addDocuments(program, batch)
@@ -34,17 +36,31 @@ function addEnvelopes(program: ProgramBuilder, batch: WriteBatch): void {
     program.name('feed', row.feed).hex(row.instance).hex(row.key).hex(row.parent)
     program.number(row.have).hex(row.head).hex(row.headStamp).number(row.applied).run(run.putFeed)
   }
-  for (const row of batch.envelopes ?? []) {
-    program.name('feed', row.feed).number(row.sequence).number(hash48Of(row.hash))
-    program.bytes(row.signature).bytes(row.headerBytes).run(run.addEnvelope)
-    for (const [index, body] of row.bodies.entries()) {
-      program.name('feed', row.feed).number(row.sequence).number(index)
-      program.number(hash48OfBody(body)).bytes(body.salt).bytes(body.bytes).run(run.addBody)
-    }
+  for (const row of batch.envelopes ?? []) addEnvelope(program, row, run.addEnvelope)
+  const replaced = batch.envelopesReplaced ?? []
+  if (replaced.length > 0) program.run(run.indexEnvelopes)
+  for (const row of replaced) {
+    program.name('feed', row.feed).number(row.sequence).run(run.removeBodies)
+    addEnvelope(program, row, run.replaceEnvelope)
   }
-  for (const row of batch.signatures ?? []) program.name('feed', row.feed).number(row.sequence).bytes(row.signature).run(run.sign)
+  for (const row of batch.signatures ?? []) {
+    program.name('feed', row.feed).number(row.sequence).bytes(row.signature).number(crc32(row.signature)).run(run.sign)
+  }
   for (const row of batch.positions ?? []) {
     program.name('feed', row.feed).number(row.sequence).number(row.position).bytes(row.changed).run(run.place)
+  }
+}
+
+function addEnvelope(program: ProgramBuilder, row: EnvelopeRow, statement: number): void {
+  program.name('feed', row.feed).number(row.sequence).number(hash48Of(row.hash)).bytes(row.signature)
+  program
+    .number(row.signature === null ? null : crc32(row.signature))
+    .number(row.bodies.length)
+    .bytes(row.headerBytes)
+    .run(statement)
+  for (const [index, body] of row.bodies.entries()) {
+    program.name('feed', row.feed).number(row.sequence).number(index)
+    program.number(hash48OfBody(body)).bytes(body.salt).bytes(body.bytes).run(run.addBody)
   }
 }
 
@@ -84,6 +100,7 @@ function addDocuments(program: ProgramBuilder, batch: WriteBatch): void {
     program.name('document', row.document).number(row.position).number(hash48OfState(row.state)).bytes(row.state).run(run.putSnapshot)
   }
   for (const row of batch.quarantine ?? []) inFeed(program, row).number(row.sequence).text(row.reason).run(run.lowerQuarantine)
+  for (const row of batch.textVersionsRemoved ?? []) program.name('document', row.document).hex(row.version).run(run.removeTextVersion)
   for (const row of batch.textVersions ?? []) {
     program.name('document', row.document).hex(row.version).number(row.position).text(row.content).run(run.putTextVersion)
     program.name('document', row.document).number(textVersionsMax).run(run.dropTextVersions)

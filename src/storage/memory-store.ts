@@ -8,8 +8,9 @@ import type { OperationId, SegmentName } from '../feed/index.ts'
 import { applyBatch, cloneTables, createTables, faultOf } from './memory-tables.ts'
 import type { Tables } from './memory-tables.ts'
 import { byAge, byDocumentAndFeed, byKindAndName, byText } from './row-order.ts'
-import { CommitFailure, storedSize } from './store.ts'
+import { CommitFailure, damagesMax, damageToKey, DamagedEnvelope, storedSize } from './store.ts'
 import type {
+  Damage,
   DocumentHead,
   DocumentRow,
   EntryQuery,
@@ -40,6 +41,8 @@ export interface MemoryStoreOptions {
 export interface MemoryStore extends Store {
   /** An independent copy of what is on disk, whatever became of this store: a backup, a copied home, a store opened again. */
   clone(options?: MemoryStoreOptions): MemoryStore
+  /** Damages something that is stored, as a failing disk does: from then on reads and `scrub` find it so, until it is written anew. */
+  damage(place: Damage): void
 }
 
 export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore {
@@ -54,6 +57,7 @@ class TableStore implements MemoryStore {
   /** On disk, not yet to be seen. */
   #written: WriteBatch | undefined
   #state: 'open' | 'committing' | 'failed' | 'closed' = 'open'
+  #damageFound: (damage: Damage) => void = () => {}
 
   constructor(options: MemoryStoreOptions, tables: Tables) {
     this.#options = options
@@ -64,6 +68,46 @@ class TableStore implements MemoryStore {
     const tables = cloneTables(this.#tables)
     if (this.#written !== undefined) applyBatch(this.#written, tables)
     return new TableStore(options, tables)
+  }
+
+  damage(place: Damage): void {
+    const { damaged, records } = this.#tables
+    assert(this.#isStored(place), `${damageToKey(place)} is not stored`)
+    damaged.set(damageToKey(place), place)
+    // Records are given as they are: whoever reads them checks them.
+    const record = place.kind === 'record' ? records.get(place.hash) : undefined
+    if (record !== undefined)
+      records.set(record.hash, { ...record, bytes: record.bytes.map((byte, index) => (index === 0 ? byte ^ 1 : byte)) })
+  }
+
+  async scrub(): Promise<readonly Damage[]> {
+    return [...this.#open.damaged.values()].filter((damage) => this.#isStored(damage)).slice(0, damagesMax)
+  }
+
+  onDamage(listener: (damage: Damage) => void): void {
+    this.#damageFound = listener
+  }
+
+  #isStored(place: Damage): boolean {
+    const { chains, derived, records } = this.#tables
+    switch (place.kind) {
+      case 'envelope':
+        return chains.get(place.feed)?.get(place) !== undefined
+      case 'record':
+        return records.has(place.hash)
+      case 'snapshot':
+        return derived.snapshots.has(place.document)
+      case 'text-version':
+        return derived.textVersions.get(place.document)?.has(place.version) === true
+    }
+  }
+
+  /** What is damaged of a place, told to whoever listens. */
+  #damageAt(place: Damage): Damage | undefined {
+    const { damaged } = this.#open
+    const damage = damaged.size === 0 ? undefined : damaged.get(damageToKey(place))
+    if (damage !== undefined) this.#damageFound(damage)
+    return damage
   }
 
   async commit(batch: WriteBatch): Promise<void> {
@@ -129,6 +173,7 @@ class TableStore implements MemoryStore {
     for (let index = chain.countBelow({ sequence: from }); bytes < bytesMax || found.length === 0; index += 1) {
       const envelope = chain.items[index]
       if (envelope === undefined || envelope.sequence > to) break
+      if (found.length > 0 && this.#damageAt(placeOf(envelope)) !== undefined) break
       found.push(this.#toStored(envelope))
       bytes += storedSize(envelope)
     }
@@ -181,6 +226,12 @@ class TableStore implements MemoryStore {
     return this.#derived.clocks.get(document)?.get(feed)?.floor({ sequence })?.clock ?? 0
   }
 
+  documentsTouchedBy(feed: FeedId, sequence: number): readonly DocumentId[] {
+    const { positions, touches } = this.#derived
+    const place = positions.get(feed)?.get(sequence)
+    return place === undefined ? [] : [...touches].flatMap(([document, list]) => (list.get(place) === undefined ? [] : [document]))
+  }
+
   segment(document: DocumentId, feed: FeedId, segment: SegmentName): SegmentRow | undefined {
     return this.#derived.segments.get(document)?.get({ feed, segment })
   }
@@ -211,7 +262,8 @@ class TableStore implements MemoryStore {
   }
 
   snapshot(document: DocumentId): SnapshotRow | undefined {
-    return this.#derived.snapshots.get(document)
+    const snapshot = this.#derived.snapshots.get(document)
+    return this.#damageAt({ kind: 'snapshot', document }) === undefined ? snapshot : undefined
   }
 
   quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined {
@@ -223,7 +275,8 @@ class TableStore implements MemoryStore {
   }
 
   textVersion(document: DocumentId, version: string): string | undefined {
-    return this.#derived.textVersions.get(document)?.get(version)?.content
+    const row = this.#derived.textVersions.get(document)?.get(version)
+    return this.#damageAt({ kind: 'text-version', document, version }) === undefined ? row?.content : undefined
   }
 
   evidence(): readonly EvidenceRow[] {
@@ -237,9 +290,15 @@ class TableStore implements MemoryStore {
   }
 
   #toStored(envelope: EnvelopeRow): StoredEnvelope {
+    const damage = this.#damageAt(placeOf(envelope))
+    if (damage?.kind === 'envelope') throw new DamagedEnvelope(damage)
     const place = this.#derived.positions.get(envelope.feed)?.get(envelope.sequence)
     return { ...envelope, position: place?.position ?? null, changed: place?.changed ?? null }
   }
+}
+
+function placeOf({ feed, sequence }: EnvelopeRow): Damage {
+  return { kind: 'envelope', feed, sequence, part: 'header' }
 }
 
 const refusals = {

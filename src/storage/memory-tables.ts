@@ -4,9 +4,10 @@ import type { OperationId, SegmentName } from '../feed/index.ts'
 import { newMap, obtain } from './nested-map.ts'
 import { byText, byTimeAndId } from './row-order.ts'
 import { SortedList } from './sorted-list.ts'
-import { textVersionsMax } from './store.ts'
+import { damageToKey, textVersionsMax } from './store.ts'
 import type {
   ClockRow,
+  Damage,
   DocumentHead,
   DocumentRow,
   EntryCursor,
@@ -41,6 +42,8 @@ export interface Tables {
   readonly chains: Map<FeedId, SortedList<SequenceKey, EnvelopeRow>>
   readonly places: Map<EnvelopeHash, EnvelopeRow>
   readonly evidence: Map<string, EvidenceRow>
+  /** What the disk has damaged, by key. */
+  readonly damaged: Map<string, Damage>
   /** All that `derivedCleared` forgets, `applied` of the feeds apart. */
   derived: DerivedTables
 }
@@ -69,6 +72,7 @@ export function createTables(): Tables {
     chains: new Map(),
     places: new Map(),
     evidence: new Map(),
+    damaged: new Map(),
     derived: createDerivedTables(),
   }
 }
@@ -139,14 +143,16 @@ export function applyBatch(batch: WriteBatch, tables: Tables): void {
   if (batch.derivedCleared === true) {
     tables.derived = createDerivedTables()
     for (const row of tables.feeds.values()) tables.feeds.set(row.feed, { ...row, applied: 0 })
+    for (const [key, { kind }] of tables.damaged) if (kind === 'snapshot' || kind === 'text-version') tables.damaged.delete(key)
   }
   for (const [name, value] of batch.meta ?? []) {
     if (value === null) tables.meta.delete(name)
     else tables.meta.set(name, value)
   }
-  for (const row of batch.records ?? []) if (!tables.records.has(row.hash)) tables.records.set(row.hash, row)
+  for (const hash of batch.recordsRemoved ?? []) tables.records.delete(hash)
+  for (const row of batch.records ?? []) tables.records.set(row.hash, row)
   for (const row of batch.feeds ?? []) tables.feeds.set(row.feed, row)
-  for (const row of batch.envelopes ?? []) {
+  for (const row of [...(batch.envelopes ?? []), ...(batch.envelopesReplaced ?? [])]) {
     const chain = obtain(tables.chains, row.feed, () => new SortedList<SequenceKey, EnvelopeRow>(bySequence))
     chain.set(row)
     tables.places.set(row.hash, row)
@@ -159,6 +165,17 @@ export function applyBatch(batch: WriteBatch, tables: Tables): void {
   for (const id of batch.evidenceRemoved ?? []) tables.evidence.delete(id)
   for (const row of batch.evidence ?? []) if (!tables.evidence.has(row.id)) tables.evidence.set(row.id, row)
   applyDerived(batch, tables.derived)
+  for (const mended of mendedBy(batch)) tables.damaged.delete(damageToKey(mended))
+}
+
+/** What is no longer damaged after a batch: it was removed, or written anew. */
+function* mendedBy(batch: WriteBatch): Generator<Damage> {
+  for (const hash of batch.recordsRemoved ?? []) yield { kind: 'record', hash }
+  for (const { hash } of batch.records ?? []) yield { kind: 'record', hash }
+  for (const { feed, sequence } of batch.envelopesReplaced ?? []) yield { kind: 'envelope', feed, sequence, part: 'header' }
+  for (const { document } of batch.snapshots ?? []) yield { kind: 'snapshot', document }
+  for (const { document, version } of batch.textVersionsRemoved ?? []) yield { kind: 'text-version', document, version }
+  for (const { document, version } of batch.textVersions ?? []) yield { kind: 'text-version', document, version }
 }
 
 function applyDerived(batch: WriteBatch, tables: DerivedTables): void {
@@ -193,6 +210,7 @@ function applyDerived(batch: WriteBatch, tables: DerivedTables): void {
     const quarantineOfDocument = obtain(tables.quarantine, row.document, newMap<FeedId, QuarantineRow>)
     if (row.sequence < (quarantineOfDocument.get(row.feed)?.sequence ?? Infinity)) quarantineOfDocument.set(row.feed, row)
   }
+  for (const { document, version } of batch.textVersionsRemoved ?? []) tables.textVersions.get(document)?.delete(version)
   for (const row of batch.textVersions ?? [])
     keepTextVersion(obtain(tables.textVersions, row.document, newMap<string, TextVersionRow>), row)
 }

@@ -93,8 +93,17 @@ const second = `
  */
 const third = `delete from snapshot where document in (select number from document where kind = 'json');`
 
+/**
+ * What the hash of a header does not cover and a failing disk can change: the signature (its CRC-32) and how many bodies there are. Null where
+ * an envelope was stored before this.
+ */
+const fourth = `
+  alter table envelope add column signature_crc integer;
+  alter table envelope add column bodies integer;
+`
+
 /** In order; each is released with the version of the schema that is its number. */
-export const migrations: readonly string[] = [first, second, third]
+export const migrations: readonly string[] = [first, second, third, fourth]
 
 /**
  * Brings the database to the newest schema, in one transaction. Answers how many steps were taken.

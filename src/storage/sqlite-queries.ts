@@ -27,10 +27,21 @@ function prepare<Row extends readonly SQLOutputValue[]>(database: DatabaseSync, 
   }
 }
 
-/** Feed, id, sequence, hash48, position, changed, signature, header. */
-export type EnvelopeColumns = readonly [Bytes, number, number, number, number | null, Bytes | null, Bytes | null, Bytes]
+/** Feed, id, sequence, hash48, position, changed, signature, its CRC, number of bodies, header. */
+export type EnvelopeColumns = readonly [
+  Bytes,
+  number,
+  number,
+  number,
+  number | null,
+  Bytes | null,
+  Bytes | null,
+  number | null,
+  number | null,
+  Bytes,
+]
 
-const envelopeColumns = 'f.feed, e.id, e.id & 0xffffffff, e.hash48, a.position, a.changed, e.signature, e.header'
+const envelopeColumns = 'f.feed, e.id, e.id & 0xffffffff, e.hash48, a.position, a.changed, e.signature, e.signature_crc, e.bodies, e.header'
 const feedNumber = '(select number from feed where feed = ?)'
 const documentNumber = '(select number from document where document = ?)'
 
@@ -68,9 +79,9 @@ export function prepareQueries(database: DatabaseSync) {
       `select ${envelopeColumns} from touch t cross join applied a on a.position = t.position cross join envelope e on e.id = a.envelope
         join feed f on f.number = e.id >> 32 where t.document = ${documentNumber} and t.position > ? order by t.position limit ?`,
     ),
-    bodies: prepare<[number, Bytes, Bytes]>(
+    bodies: prepare<[number, number, Bytes, Bytes]>(
       database,
-      'select hash48, salt, bytes from body where id between ?1 << 8 and (?1 << 8) | 255 order by id',
+      'select id & 255, hash48, salt, bytes from body where id between ?1 << 8 and (?1 << 8) | 255 order by id',
     ),
     lastPosition: prepare<[number | null]>(database, 'select max(position) from applied'),
     // Seeks once for each other feed, and not through all rows of the feed.
@@ -97,6 +108,11 @@ export function prepareQueries(database: DatabaseSync) {
     clock: prepare<[number]>(
       database,
       `select clock from clock where document = ${documentNumber} and feed = ${feedNumber} and sequence <= ? order by sequence desc limit 1`,
+    ),
+    touchedBy: prepare<[Bytes]>(
+      database,
+      `select d.document from feed f join applied a on a.envelope = (f.number << 32) | ?2
+        join document d on exists (select 1 from touch t where t.document = d.number and t.position = a.position) where f.feed = ?1`,
     ),
     segment: prepare<[number, number]>(
       database,

@@ -1,17 +1,16 @@
 /** The reads of the SQLite store: rows of the database as rows of the port, with every blob held against its hash. */
 import type { DatabaseSync } from 'node:sqlite'
-import { hash } from 'node:crypto'
-import { bytesToId, idToBytes, SelfsameError } from '../core/index.ts'
+import { bytesToId, idToBytes } from '../core/index.ts'
 import type { DocumentId, EnvelopeHash, FeedId, InstanceId, Logger, PublicKey, RecordHash, Stamp } from '../core/index.ts'
 import { headerHash } from '../feed/index.ts'
-import type { Body, OperationId, SegmentName } from '../feed/index.ts'
-import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
+import type { OperationId, SegmentName } from '../feed/index.ts'
+import { hash48Of } from './hash48.ts'
 import { byAge, byDocumentAndFeed, byKindAndName } from './row-order.ts'
 import { prepareQueries } from './sqlite-queries.ts'
 import type { EnvelopeColumns, Queries } from './sqlite-queries.ts'
-import { damageAdvice } from './storage-error.ts'
-import { storedSize } from './store.ts'
+import { DamagedEnvelope, storedSize } from './store.ts'
 import type {
+  Damage,
   DocumentHead,
   DocumentRow,
   EntryQuery,
@@ -27,6 +26,7 @@ import type {
   StoreReads,
   WriteBatch,
 } from './store.ts'
+import { damagedPart, isStateSound, isTextSound } from './stored-checks.ts'
 
 /** Envelopes fetched at a time where a read is cut off by bytes, not by number: bounds what is fetched in vain. */
 const envelopesAtOnce = 64
@@ -39,12 +39,17 @@ const idFloor = new Uint8Array(0)
 
 export class SqliteReads implements StoreReads {
   readonly #logger: Logger
+  #damageFound: (damage: Damage) => void = () => {}
   protected readonly queries: Queries
 
   /** The database stays the caller's; once it is closed every read is refused. */
   constructor(database: DatabaseSync, logger: Logger) {
     this.#logger = logger
     this.queries = prepareQueries(database)
+  }
+
+  onDamage(listener: (damage: Damage) => void): void {
+    this.#damageFound = listener
   }
 
   meta(name: string): Uint8Array | undefined {
@@ -69,7 +74,11 @@ export class SqliteReads implements StoreReads {
   }
 
   locate(hash: EnvelopeHash): EnvelopePlace | undefined {
-    const found = this.queries.located.all(hash48Of(hash)).find(([, , , header]) => headerHash(header) === hash)
+    const hash48 = hash48Of(hash)
+    const found = this.queries.located.all(hash48).find(([, , , header]) => {
+      const own = headerHash(header)
+      return own === hash || hash48Of(own) !== hash48
+    })
     if (found === undefined) return undefined
     const [feed, sequence, position] = found
     return { feed: bytesToId<FeedId>(feed), sequence, position }
@@ -84,7 +93,11 @@ export class SqliteReads implements StoreReads {
     while (next <= last) {
       const rows = this.queries.envelopes.all(feedBytes, next, last, envelopesAtOnce)
       for (const row of rows) {
-        const envelope = this.#toEnvelope(row)
+        const envelope = this.#read(row)
+        if ('kind' in envelope) {
+          if (found.length > 0) return found
+          throw new DamagedEnvelope(envelope)
+        }
         found.push(envelope)
         bytes += storedSize(envelope)
         if (bytes >= bytesMax) return found
@@ -128,6 +141,10 @@ export class SqliteReads implements StoreReads {
 
   clock(document: DocumentId, feed: FeedId, sequence: number): number {
     return this.queries.clock.first(idToBytes(document), idToBytes(feed), sequence)?.[0] ?? 0
+  }
+
+  documentsTouchedBy(feed: FeedId, sequence: number): readonly DocumentId[] {
+    return this.queries.touchedBy.all(idToBytes(feed), sequence).map(([document]) => bytesToId<DocumentId>(document))
   }
 
   segment(document: DocumentId, feed: FeedId, segment: SegmentName): SegmentRow | undefined {
@@ -178,8 +195,9 @@ export class SqliteReads implements StoreReads {
     const row = this.queries.snapshot.first(idToBytes(document))
     if (row === undefined) return undefined
     const [position, hash48, state] = row
-    if (hash48OfState(state) === hash48) return { document, position, state }
+    if (isStateSound(hash48, state)) return { document, position, state }
     this.#logger.warn({ document, position }, 'a stored snapshot is damaged: the document is rebuilt from its envelopes')
+    this.#damageFound({ kind: 'snapshot', document })
     return undefined
   }
 
@@ -202,8 +220,9 @@ export class SqliteReads implements StoreReads {
 
   textVersion(document: DocumentId, version: string): string | undefined {
     const content = this.queries.textVersion.first(idToBytes(document), idToBytes(version))?.[0]
-    if (content === undefined || hash('sha256', content) === version) return content
+    if (content === undefined || isTextSound(version, content)) return content
     this.#logger.warn({ document, version }, 'an earlier version of a text is damaged: writes based on it are refused')
+    this.#damageFound({ kind: 'text-version', document, version })
     return undefined
   }
 
@@ -212,15 +231,24 @@ export class SqliteReads implements StoreReads {
     return rows.map(([id, kind, at, detail, proof]) => ({ id, kind, at, detail, proof })).sort(byAge)
   }
 
-  #toEnvelope([feed, id, sequence, hash48, position, changed, signature, headerBytes]: EnvelopeColumns): StoredEnvelope {
-    const envelope = { feed: bytesToId<FeedId>(feed), sequence, hash: headerHash(headerBytes), headerBytes, signature, position, changed }
-    const bodies = this.queries.bodies.all(id).map(([hash48OfIt, salt, bytes]) => {
-      const body: Body = { salt, bytes }
-      if (hash48OfBody(body) !== hash48OfIt) throw damaged(envelope, 'a body')
-      return body
-    })
-    if (hash48Of(envelope.hash) !== hash48) throw damaged(envelope, 'the header')
-    return { ...envelope, bodies }
+  #toEnvelope(row: EnvelopeColumns): StoredEnvelope {
+    const envelope = this.#read(row)
+    if ('kind' in envelope) throw new DamagedEnvelope(envelope)
+    return envelope
+  }
+
+  #read(row: EnvelopeColumns): StoredEnvelope | DamagedEnvelope['damage'] {
+    const [feedBytes, id, sequence, hash48, position, changed, signature, signatureCrc, bodyCount, header] = row
+    const feed = bytesToId<FeedId>(feedBytes)
+    const rows = this.queries.bodies.all(id)
+    const part = damagedPart({ hash48, header, signature, signatureCrc, bodyCount }, rows)
+    if (part !== undefined) {
+      const damage = { kind: 'envelope' as const, feed, sequence, part }
+      this.#damageFound(damage)
+      return damage
+    }
+    const bodies = rows.map(([, , salt, bytes]) => ({ salt, bytes }))
+    return { feed, sequence, hash: headerHash(header), headerBytes: header, signature, position, changed, bodies }
   }
 }
 
@@ -228,8 +256,4 @@ type Bound = readonly [time: number, id: Uint8Array]
 
 function isBefore(a: Bound, b: Bound): boolean {
   return a[0] - b[0] < 0 || (a[0] === b[0] && Buffer.compare(a[1], b[1]) < 0)
-}
-
-function damaged({ feed, sequence }: { readonly feed: FeedId; readonly sequence: number }, part: string): SelfsameError {
-  return new SelfsameError('storage-corrupt', `${part} of envelope ${sequence} of feed ${feed} does not match its hash: ${damageAdvice}`)
 }

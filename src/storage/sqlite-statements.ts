@@ -9,13 +9,24 @@ interface Statement {
 const table = {
   putMeta: { sql: 'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value' },
   deleteMeta: { sql: 'delete from meta where name = ?' },
-  addRecord: { sql: 'insert into record (hash, bytes) values (?, ?) on conflict do nothing' },
+  removeRecord: { sql: 'delete from record where hash = ?' },
+  putRecord: { sql: 'insert into record (hash, bytes) values (?, ?) on conflict (hash) do update set bytes = excluded.bytes' },
   putFeed: {
     sql: 'update feed set instance = ?2, key = ?3, parent = ?4, have = ?5, head = ?6, head_stamp = ?7, applied = ?8 where number = ?1',
   },
-  addEnvelope: { sql: 'insert into envelope (id, hash48, signature, header) values ((?1 << 32) | ?2, ?3, ?4, ?5)' },
+  addEnvelope: {
+    sql: 'insert into envelope (id, hash48, signature, signature_crc, bodies, header) values ((?1 << 32) | ?2, ?3, ?4, ?5, ?6, ?7)',
+  },
+  // Where the hash in the table is what was damaged, its entry in the index does not belong to it, and SQLite refuses to change the row.
+  indexEnvelopes: { sql: 'reindex envelope_by_hash' },
+  replaceEnvelope: {
+    sql: `insert into envelope (id, hash48, signature, signature_crc, bodies, header) values ((?1 << 32) | ?2, ?3, ?4, ?5, ?6, ?7)
+      on conflict (id) do update set hash48 = excluded.hash48, signature = excluded.signature, signature_crc = excluded.signature_crc,
+        bodies = excluded.bodies, header = excluded.header`,
+  },
+  removeBodies: { sql: 'delete from body where id between (?1 << 40) | (?2 << 8) and (?1 << 40) | (?2 << 8) | 255' },
   addBody: { sql: 'insert into body (id, hash48, salt, bytes) values ((?1 << 40) | (?2 << 8) | ?3, ?4, ?5, ?6)' },
-  sign: { sql: 'update envelope set signature = ?3 where id = (?1 << 32) | ?2', mustChange: true },
+  sign: { sql: 'update envelope set signature = ?3, signature_crc = ?4 where id = (?1 << 32) | ?2', mustChange: true },
   place: {
     sql: 'insert into applied (envelope, position, changed) select id, ?3, ?4 from envelope where id = (?1 << 32) | ?2',
     mustChange: true,
@@ -56,6 +67,7 @@ const table = {
     sql: `insert into text_version (document, version, position, content) values (?, ?, ?, ?)
       on conflict do update set position = excluded.position, content = excluded.content`,
   },
+  removeTextVersion: { sql: 'delete from text_version where document = ? and version = ?' },
   dropTextVersions: {
     sql: `delete from text_version where document = ?1 and version in
       (select version from text_version where document = ?1 order by position desc, version desc limit -1 offset ?2)`,

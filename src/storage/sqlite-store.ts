@@ -16,8 +16,13 @@ import { openForReading, openForWriting } from './sqlite-connection.ts'
 import { SqliteReads } from './sqlite-reads.ts'
 import { toStorageError } from './storage-error.ts'
 import { CommitFailure } from './store.ts'
-import type { Store, WriteBatch } from './store.ts'
-import { WriterLink } from './writer-link.ts'
+import type { Damage, Store, WriteBatch } from './store.ts'
+import type { ScrubAnswer, ScrubData, ScrubRequest } from './sqlite-scrubber.ts'
+import type { WriterAnswer, WriterData, WriterRequest } from './sqlite-writer.ts'
+import { ThreadLink } from './thread-link.ts'
+
+type WriterLink = ThreadLink<WriterRequest, WriterAnswer>
+type ScrubLink = ThreadLink<ScrubRequest, ScrubAnswer>
 
 export interface SqliteStoreOptions {
   /** The database file. Made where there is none; its directory exists. */
@@ -38,9 +43,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const { path, logger, pagesMax = null } = options
   try {
     prepareFile(options)
-    const writer = await WriterLink.start({ path, pagesMax })
+    const writer: WriterLink = await ThreadLink.start('sqlite-writer', { path, pagesMax } satisfies WriterData)
     try {
-      return new SqliteStore(openForReading(path), writer, logger)
+      return new SqliteStore(path, openForReading(path), writer, logger)
     } catch (error) {
       await writer.terminate()
       throw error
@@ -66,15 +71,20 @@ function prepareFile({ path, logger, checkFirst }: SqliteStoreOptions): void {
 }
 
 class SqliteStore extends SqliteReads implements Store {
+  readonly #path: string
   readonly #reader: DatabaseSync
   readonly #writer: WriterLink
   readonly #logger: Logger
   #state: 'open' | 'committing' | 'failed' | 'closed' = 'open'
   #checkpoint: Promise<void> | undefined
   #closing: Promise<void> | undefined
+  /** Started with the first look through the store. */
+  #scrubber: Promise<ScrubLink> | undefined
+  #scrub: Promise<readonly Damage[]> | undefined
 
-  constructor(reader: DatabaseSync, writer: WriterLink, logger: Logger) {
+  constructor(path: string, reader: DatabaseSync, writer: WriterLink, logger: Logger) {
     super(reader, logger)
+    this.#path = path
     this.#reader = reader
     this.#writer = writer
     this.#logger = logger
@@ -119,6 +129,23 @@ class SqliteStore extends SqliteReads implements Store {
     if (failure !== null) this.#logger.warn({ failure }, 'the write-ahead log could not be copied into the database: it grows until it can')
   }
 
+  scrub(): Promise<readonly Damage[]> {
+    this.#scrub ??= this.#lookThrough().finally(() => {
+      this.#scrub = undefined
+    })
+    return this.#scrub
+  }
+
+  async #lookThrough(): Promise<readonly Damage[]> {
+    if (this.#state === 'failed' || this.#state === 'closed') throw new SelfsameError('storage-failed', 'the store is not open any more')
+    const data: ScrubData = { path: this.#path }
+    this.#scrubber ??= ThreadLink.start('sqlite-scrubber', data)
+    const answer = await this.#scrubber.then((link) => link.request('pass')).catch(toStorageError)
+    if (answer instanceof SelfsameError) throw answer
+    if (answer.event === 'failed') throw new SelfsameError(answer.code, answer.reason)
+    return answer.event === 'done' ? answer.damages : []
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -128,6 +155,7 @@ class SqliteStore extends SqliteReads implements Store {
     assert(this.#state !== 'committing', 'a store is closed after its last commit settled')
     const failed = this.#state === 'failed'
     this.#state = 'closed'
+    await this.#scrubber?.then((link) => link.terminate()).catch(() => {})
     if (failed) return
     this.#reader.close()
     await this.#checkpoint

@@ -8,6 +8,7 @@
  *
  * Every envelope is the source of truth. Everything under "derived" can be rebuilt from envelopes and records.
  */
+import { SelfsameError } from '../core/index.ts'
 import type { DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, RecordHash, Stamp } from '../core/index.ts'
 import type { Body, OperationId, SegmentName } from '../feed/index.ts'
 
@@ -160,6 +161,9 @@ export interface TextVersionRow {
   readonly content: string
 }
 
+/** Damaged things that one look through the store tells of: the next one finds the others. */
+export const damagesMax = 1_000
+
 /** Kept text versions per document: a writer may be this many changes behind and still merge. Costs the text's size each. */
 export const textVersionsMax = 64
 
@@ -174,6 +178,47 @@ export interface EvidenceRow {
   readonly proof: Uint8Array | null
 }
 
+/** Something stored that does not match its hash, or its place, any more. */
+export type Damage =
+  | {
+      readonly kind: 'envelope'
+      readonly feed: FeedId
+      readonly sequence: number
+      /** What of it: the header also where the whole envelope is gone, a body also where one is missing. */
+      readonly part: 'header' | 'body' | 'signature'
+    }
+  | { readonly kind: 'record'; readonly hash: RecordHash }
+  | { readonly kind: 'snapshot'; readonly document: DocumentId }
+  | { readonly kind: 'text-version'; readonly document: DocumentId; readonly version: string }
+
+/** Names what is damaged, without its part: equal for equal places. */
+export function damageToKey(damage: Damage): string {
+  switch (damage.kind) {
+    case 'envelope':
+      return `envelope:${damage.feed}:${damage.sequence}`
+    case 'record':
+      return `record:${damage.hash}`
+    case 'snapshot':
+      return `snapshot:${damage.document}`
+    case 'text-version':
+      return `text-version:${damage.document}:${damage.version}`
+  }
+}
+
+/** An envelope cannot be read because it is damaged: it has to be stored again (`WriteBatch.envelopesReplaced`). */
+export class DamagedEnvelope extends SelfsameError {
+  readonly damage: Damage & { readonly kind: 'envelope' }
+
+  constructor(damage: Damage & { readonly kind: 'envelope' }) {
+    const { feed, part, sequence } = damage
+    super(
+      'unavailable',
+      `the ${part} of envelope ${sequence} of feed ${feed} is damaged on this disk; it is fetched again from another instance: try again shortly`,
+    )
+    this.damage = damage
+  }
+}
+
 /** All of one commit. Absent fields mean nothing of that sort. */
 export interface WriteBatch {
   /**
@@ -184,11 +229,19 @@ export interface WriteBatch {
   readonly derivedCleared?: boolean
   /** Values under a name; null deletes. */
   readonly meta?: ReadonlyMap<string, Uint8Array | null>
+  /** Damaged ones, by the hash that they are stored under. Removed before `records` are put in. */
+  readonly recordsRemoved?: readonly RecordHash[]
+  /** Upserted by hash. */
   readonly records?: readonly { readonly hash: RecordHash; readonly bytes: Uint8Array }[]
   /** Upserted by feed, before the envelopes. */
   readonly feeds?: readonly FeedRow[]
   /** New envelopes, each (feed, sequence) once; a second one is a broken invariant and rejects the commit. */
   readonly envelopes?: readonly EnvelopeRow[]
+  /**
+   * Whole envelopes in the place of damaged or lost ones, signature and bodies included. Their hashes are what they were; what is derived
+   * from them stays. Takes time in all envelopes: their index is made anew.
+   */
+  readonly envelopesReplaced?: readonly EnvelopeRow[]
   /** Signatures for envelopes stored without one; a broken invariant where there is no such envelope. */
   readonly signatures?: readonly { readonly feed: FeedId; readonly sequence: number; readonly signature: Uint8Array }[]
   readonly positions?: readonly PositionRow[]
@@ -205,6 +258,8 @@ export interface WriteBatch {
   readonly snapshots?: readonly SnapshotRow[]
   /** The least sequence of a feed in a document stays. */
   readonly quarantine?: readonly QuarantineRow[]
+  /** Removed before `textVersions` are put in. */
+  readonly textVersionsRemoved?: readonly Pick<TextVersionRow, 'document' | 'version'>[]
   readonly textVersions?: readonly TextVersionRow[]
   /** Inserted where the id is new; the first account of a case stays. */
   readonly evidence?: readonly EvidenceRow[]
@@ -231,8 +286,9 @@ export interface EntryQuery {
 }
 
 /**
- * The reads of a store. Each throws `SelfsameError`: `storage-corrupt` where the disk holds something damaged,
- * `storage-failed` where it cannot be read or the store is no longer open.
+ * The reads of a store. Each throws `SelfsameError`: `storage-corrupt` where the database itself is damaged,
+ * `storage-failed` where it cannot be read or the store is no longer open. Those that give envelopes throw `DamagedEnvelope` where
+ * one does not match its hash any more.
  */
 export interface StoreReads {
   meta(name: string): Uint8Array | undefined
@@ -241,9 +297,10 @@ export interface StoreReads {
   /** Sorted by feed. */
   feeds(): readonly FeedRow[]
 
+  /** Also where the envelope is damaged: then by the part of its hash that stands beside it. */
   locate(hash: EnvelopeHash): EnvelopePlace | undefined
-  /** Stored envelopes of a feed in `from..to`, in order, cut off once `bytesMax` (`storedSize`) is reached (always at least one where there is one).
-   * A header or body that does not match its hash any more is a `SelfsameError` `storage-corrupt`. */
+  /** Stored envelopes of a feed in `from..to`, in order, cut off once `bytesMax` (`storedSize`) is reached (always at least one where there is one),
+   * and before one that is damaged: only where that is the first does it throw. */
   envelopes(feed: FeedId, from: number, to: number, bytesMax: number): readonly StoredEnvelope[]
   /** Materialised envelopes with position above `position`, in order, at most `limit`. */
   appliedAfter(position: number, limit: number): readonly StoredEnvelope[]
@@ -262,6 +319,8 @@ export interface StoreReads {
   touchesAfter(document: DocumentId, position: number, limit: number): readonly StoredEnvelope[]
   /** The next clock of `feed` in `document` once `sequence` is materialised; 0 where nothing is. */
   clock(document: DocumentId, feed: FeedId, sequence: number): number
+  /** Documents that an envelope changed, as far as it is materialised: in no particular order, and also where it is damaged. */
+  documentsTouchedBy(feed: FeedId, sequence: number): readonly DocumentId[]
   segment(document: DocumentId, feed: FeedId, segment: SegmentName): SegmentRow | undefined
   /** Sorted by feed, day, number. */
   segments(document: DocumentId): readonly SegmentRow[]
@@ -281,6 +340,14 @@ export interface StoreReads {
 }
 
 export interface Store extends StoreReads {
+  /**
+   * Holds everything that is stored against its hash, and looks for envelopes that are gone, beside all else and at a pace that leaves the
+   * machine to others; resolves with what is damaged, at most `damagesMax`. Asked again meanwhile it gives the same answer. Rejects with
+   * `SelfsameError`: `storage-corrupt` where the database itself is damaged, `storage-failed` where it cannot be read or is closed meanwhile.
+   */
+  scrub(): Promise<readonly Damage[]>
+  /** Calls `listener`, the last one given, where a read comes upon something damaged, before it throws or does without. */
+  onDamage(listener: (damage: Damage) => void): void
   /** Durable when it resolves. Rejects with `CommitFailure`; after an `unknown` one every further call is refused, `close` apart. */
   commit(batch: WriteBatch): Promise<void>
   /** Frees what the store holds. Calling it again changes nothing. */

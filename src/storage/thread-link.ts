@@ -1,38 +1,40 @@
-/** The main thread's end of the writer thread: requests, one at a time, and their answers. */
+/** The main thread's end of a thread of the store: requests, one at a time, and their answers. */
 import { Worker } from 'node:worker_threads'
-import type { WriterAnswer, WriterData, WriterRequest } from './sqlite-writer.ts'
 
-export class WriterLink {
+/** The programs of the store's threads. */
+type ThreadProgram = 'sqlite-scrubber' | 'sqlite-writer'
+
+export class ThreadLink<Request, Answer> {
   readonly #worker: Worker
   readonly #ended: Promise<void>
-  #answer = Promise.withResolvers<WriterAnswer>()
+  #answer = Promise.withResolvers<Answer>()
   #death: Error | undefined
 
-  private constructor(data: WriterData) {
+  private constructor(program: ThreadProgram, data: unknown) {
     // Run from sources or from what was built of them.
-    const program = import.meta.url.endsWith('.ts') ? './sqlite-writer.ts' : './sqlite-writer.js'
-    this.#worker = new Worker(new URL(program, import.meta.url), { workerData: data, name: 'store' })
-    this.#worker.on('message', (answer: WriterAnswer) => this.#answer.resolve(answer))
+    const file = `./${program}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`
+    this.#worker = new Worker(new URL(file, import.meta.url), { workerData: data, name: program })
+    this.#worker.on('message', (answer: Answer) => this.#answer.resolve(answer))
     this.#worker.on('error', (error: Error) => this.#die(error))
     this.#ended = new Promise((resolve) => {
       this.#worker.on('exit', () => {
-        this.#die(new Error('the writer thread ended'))
+        this.#die(new Error(`the thread ${program} ended`))
         resolve()
       })
     })
   }
 
-  /** Starts the thread; resolves when it has the database open. */
-  static async start(data: WriterData): Promise<WriterLink> {
-    const link = new WriterLink(data)
+  /** Starts the thread; resolves when it has said that it is ready: its first answer. */
+  static async start<Request, Answer>(program: ThreadProgram, data: unknown): Promise<ThreadLink<Request, Answer>> {
+    const link = new ThreadLink<Request, Answer>(program, data)
     await link.#answer.promise
     return link
   }
 
   /** Sends a request, giving its buffer away. Rejects when the thread is dead or dies. The caller awaits one before the next. */
-  request(request: WriterRequest): Promise<WriterAnswer> {
+  request(request: Request): Promise<Answer> {
     this.#answer = Promise.withResolvers()
-    if (this.#death === undefined) this.#worker.postMessage(request, typeof request === 'string' ? [] : [request.buffer])
+    if (this.#death === undefined) this.#worker.postMessage(request, request instanceof Uint8Array ? [request.buffer as ArrayBuffer] : [])
     else this.#answer.reject(this.#death)
     return this.#answer.promise
   }

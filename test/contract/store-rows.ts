@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import type { DocumentId, FeedId, InstanceId, PublicKey, RecordHash, Stamp } from '../../src/core/index.ts'
 import { headerHash } from '../../src/feed/index.ts'
+import { recordHash } from '../../src/membership/index.ts'
 import type { OperationId } from '../../src/feed/index.ts'
 import type { EnvelopeRow, FeedRow, Store, WriteBatch } from '../../src/storage/index.ts'
 
@@ -61,6 +62,11 @@ export function appendedBy(from: number, count: number): WriteBatch {
   }
 }
 
+export function recordRow(seed: number): { readonly hash: RecordHash; readonly bytes: Uint8Array } {
+  const bytes = bytesOf(`record ${seed}`, 50)
+  return { hash: recordHash(bytes), bytes }
+}
+
 export const entryId = (seed: number): string => idOf(`entry ${seed}`, 30)
 export const operationId = (seed: number): OperationId => idOf<OperationId>(`operation ${seed}`, 16)
 const textOf = (seed: number): string => `text ${'é𝄞'.repeat(seed % 5)} ${seed}`
@@ -78,6 +84,7 @@ type Step =
     }
   | { readonly do: 'place'; readonly feed: number; readonly document: number }
   | { readonly do: 'sign'; readonly feed: number }
+  | { readonly do: 'replace'; readonly feed: number; readonly value: number }
   | { readonly do: 'derive'; readonly feed: number; readonly document: number; readonly value: number }
   | { readonly do: 'entry'; readonly document: number; readonly value: number; readonly time: number; readonly removed: boolean }
   | { readonly do: 'local'; readonly document: number; readonly value: number; readonly removed: boolean }
@@ -97,6 +104,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('place' as const), feed: small, document: small }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('sign' as const), feed: small }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('replace' as const), feed: small, value: small }) },
   {
     weight: 2,
     arbitrary: fc.record({ do: fc.constant('derive' as const), feed: small, document: small, value: fc.nat({ max: 2 ** 40 }) }),
@@ -134,17 +142,21 @@ export function truthOf({
   records,
   feeds: rows,
   envelopes,
+  envelopesReplaced,
+  recordsRemoved,
   signatures,
   evidence,
   evidenceRemoved,
 }: Required<WriteBatch>): WriteBatch {
-  return { meta, records, feeds: rows.map((row) => ({ ...row, applied: 0 })), envelopes, signatures, evidence, evidenceRemoved }
+  const unapplied = rows.map((row) => ({ ...row, applied: 0 }))
+  return { meta, recordsRemoved, records, feeds: unapplied, envelopes, envelopesReplaced, signatures, evidence, evidenceRemoved }
 }
 
 /** What it forgets of a batch, with the feeds as they are stored by now. */
 export function derivedOf(batch: Required<WriteBatch>, stored: readonly FeedRow[]): WriteBatch {
   const rows = batch.feeds.map(({ feed, applied }) => ({ ...(stored.find((row) => row.feed === feed) as FeedRow), applied }))
-  return { ...batch, meta: new Map(), records: [], feeds: rows, envelopes: [], signatures: [], evidence: [], evidenceRemoved: [] }
+  const truth = { recordsRemoved: [], records: [], envelopes: [], envelopesReplaced: [], signatures: [], evidence: [], evidenceRemoved: [] }
+  return { ...batch, ...truth, meta: new Map(), feeds: rows }
 }
 
 type Growing<T> = { -readonly [K in keyof T]-?: NonNullable<T[K]> extends readonly (infer Row)[] ? Row[] : NonNullable<T[K]> }
@@ -153,9 +165,11 @@ function emptyBatch(derivedCleared: boolean): Growing<Omit<WriteBatch, 'meta'>> 
   return {
     derivedCleared,
     meta: new Map(),
+    recordsRemoved: [],
     records: [],
     feeds: [],
     envelopes: [],
+    envelopesReplaced: [],
     signatures: [],
     positions: [],
     past: [],
@@ -168,6 +182,7 @@ function emptyBatch(derivedCleared: boolean): Growing<Omit<WriteBatch, 'meta'>> 
     operations: [],
     snapshots: [],
     quarantine: [],
+    textVersionsRemoved: [],
     textVersions: [],
     evidence: [],
     evidenceRemoved: [],
@@ -221,6 +236,12 @@ function createWorld(): { batchOf(cleared: boolean, steps: readonly Step[]): Req
         if (row !== undefined) batch.signatures.push({ feed: row.feed, sequence: row.sequence, signature: bytesOf(`late ${row.hash}`, 64) })
         return
       }
+      case 'replace': {
+        const chain = chains.get(feedOf(step.feed)) ?? []
+        const row = chain[step.value % Math.max(1, chain.length)]
+        if (row !== undefined) batch.envelopesReplaced.push(row)
+        return
+      }
       case 'derive': {
         const document = documentOf(step.document)
         const feed = feedOf(step.feed)
@@ -249,7 +270,10 @@ function createWorld(): { batchOf(cleared: boolean, steps: readonly Step[]): Req
       case 'local': {
         const content = textOf(step.value)
         batch.meta.set(`name ${step.value % 5}`, step.removed ? null : bytesOf(`meta ${touches}`, step.value))
-        batch.records.push({ hash: idOf<RecordHash>(`record ${step.value}`, 32), bytes: bytesOf(`record ${step.value}`, 50) })
+        if (step.removed) batch.recordsRemoved.push(recordRow(step.value + 1).hash)
+        batch.records.push(recordRow(step.value))
+        if (step.removed)
+          batch.textVersionsRemoved.push({ document: documentOf(step.document), version: versionOf(textOf(step.value + 1)) })
         batch.textVersions.push({ document: documentOf(step.document), version: versionOf(content), position: touches, content })
         batch.evidence.push({
           id: `fork:${step.value % 6}`,
@@ -306,6 +330,7 @@ export function readAll(store: Store): Record<string, unknown> {
     documents: [store.documents(), documents.map((document) => store.document(document))],
     heads: documents.map((document) => store.documentHeads(document)),
     touches: documents.map((document) => [store.touchesAfter(document, 0, 1_000), store.touchesAfter(document, 2, 2)]),
+    touched: feeds.map((feed) => sequences.map((sequence) => [...store.documentsTouchedBy(feed, sequence)].sort())),
     clocks: pairs.map(({ document, feed }) => sequences.map((sequence) => store.clock(document, feed, sequence))),
     segments: documents.map((document) => store.segments(document)),
     segment: pairs.map(({ document, feed }) => store.segment(document, feed, { day: 1, number: 1 })),

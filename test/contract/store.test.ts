@@ -1,11 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import { silentLogger } from '../../src/core/index.ts'
-import { CommitFailure, createMemoryStore, openSqliteStore, textVersionsMax } from '../../src/storage/index.ts'
+import { CommitFailure, createMemoryStore, textVersionsMax } from '../../src/storage/index.ts'
 import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
+import { closeStores, openMemory, openOnDisk } from './store-openers.ts'
 import {
   appendedBy,
   batchesArbitrary,
@@ -25,33 +22,7 @@ import {
 } from './store-rows.ts'
 import type { RecordHash } from '../../src/core/index.ts'
 
-const cleanups: (() => Promise<void> | void)[] = []
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-})
-
-/** A store, and how to open what became of it. */
-interface Opened {
-  readonly store: Store
-  readonly again: () => Promise<Store>
-}
-
-async function openMemory(): Promise<Opened> {
-  const store = createMemoryStore()
-  return { store, again: async () => store.clone() }
-}
-
-async function openOnDisk(): Promise<Opened> {
-  const directory = mkdtempSync(join(tmpdir(), 'selfsame-store-'))
-  cleanups.push(() => rmSync(directory, { recursive: true }))
-  const again = async (): Promise<Store> => {
-    const store = await openSqliteStore({ path: join(directory, 'store.sqlite'), logger: silentLogger, checkFirst: true })
-    cleanups.push(() => store.close())
-    return store
-  }
-  return { store: await again(), again }
-}
+afterEach(closeStores)
 
 const [feed, other] = [feedOf(0), feedOf(1)]
 const [document, another] = [documentOf(0), documentOf(1)]

@@ -8,7 +8,7 @@ import { silentLogger } from '../../../src/core/index.ts'
 import { CommitFailure, openSqliteStore } from '../../../src/storage/index.ts'
 import type { SqliteStoreOptions, Store } from '../../../src/storage/index.ts'
 import { migrations } from '../../../src/storage/migrations.ts'
-import { appendedBy, batchesArbitrary, documentOf, envelopeRow, feedOf, readAll, versionOf } from '../../contract/store-rows.ts'
+import { appendedBy, batchesArbitrary, documentOf, envelopeRow, feedOf, readAll } from '../../contract/store-rows.ts'
 import { startProcess } from './process.ts'
 
 let directory: string
@@ -102,40 +102,6 @@ describe('a process that is killed while it commits', () => {
 })
 
 describe('a damaged database', () => {
-  const flip = (column: string): string => `${column} = cast(substr(${column}, 1, 9) || x'fe' || substr(${column}, 11) as blob)`
-
-  test.each([
-    ['a body', `update body set ${flip('bytes')}`],
-    ['a salt', `update body set ${flip('salt')}`],
-    ['a header', `update envelope set ${flip('header')}`],
-  ])('gives no envelope of which %s does not match its hash', async (_, sql) => {
-    const store = await open()
-    await store.commit(appendedBy(1, 1))
-    await store.close()
-    changeFile(sql)
-    const again = await open()
-    const corrupt: unknown = expect.objectContaining({ code: 'storage-corrupt' })
-    expect(() => again.envelopes(feed, 1, 1, 1)).toThrow(corrupt)
-    expect(() => again.appliedAfter(0, 1)).toThrow(corrupt)
-    expect(() => again.touchesAfter(document, 0, 1)).toThrow(corrupt)
-    expect(() => again.envelopes(feed, 1, 1, 1)).toThrow(`envelope 1 of feed ${feed}`)
-  })
-
-  test('does without what can be rebuilt or read again', async () => {
-    const store = await open()
-    const content = 'a text of some length'
-    const version = versionOf(content)
-    await store.commit({
-      snapshots: [{ document, position: 1, state: new Uint8Array(40) }],
-      textVersions: [{ document, version, position: 1, content }],
-    })
-    expect([store.snapshot(document)?.position, store.textVersion(document, version)]).toEqual([1, content])
-    await store.close()
-    changeFile(`update snapshot set ${flip('state')}; update text_version set content = 'another text'`)
-    const again = await open()
-    expect([again.snapshot(document), again.textVersion(document, version)]).toEqual([undefined, undefined])
-  })
-
   test('is found out by the check, wherever the damage is', async () => {
     const store = await open()
     await store.commit(appendedBy(1, 400))
