@@ -18,6 +18,9 @@ import type { IntakeTarget } from './intake.ts'
 import { Ledger } from './ledger.ts'
 import type { FeedState } from './ledger.ts'
 import { Materialiser } from './materialiser.ts'
+import { Rebuild, rebuildName } from './rebuild.ts'
+import type { RebuildFacts } from './rebuild.ts'
+import { mayWrite, writeRefusal } from './right-to-write.ts'
 import { Writer } from './writer.ts'
 import type { BuiltWrites, Identity } from './writer.ts'
 
@@ -52,6 +55,10 @@ export interface Committed {
   /** Records that were new. */
   readonly records: readonly MembershipRecord[]
   readonly evidence: boolean
+  /** Documents that changed, and by how many log entries more each shows. */
+  readonly documents: ReadonlyMap<DocumentId, number>
+  /** Something else than commits may have changed documents: all that was known of them is void. */
+  readonly isLoadedAnew: boolean
   /** How long the store took; null where it stored nothing, or failed. */
   readonly milliseconds: number | null
 }
@@ -59,6 +66,9 @@ export interface Committed {
 interface Batch {
   /** All that is derived is thrown away, to be built anew. */
   readonly cleared: boolean
+  /** All that was thrown away is there again. */
+  readonly rebuilt: boolean
+  readonly documents: ReadonlyMap<DocumentId, number>
   readonly own: readonly Envelope[]
   readonly settle: readonly (() => void)[]
   readonly writes: readonly PendingWrite[]
@@ -102,6 +112,7 @@ export class Engine {
   /** Reads that wait for the commit under way. */
   #reads: (() => void)[] = []
   readonly #intake: Intake
+  readonly #rebuild: Rebuild
 
   #state: 'running' | 'committing' | 'recovering' | 'read-only' | 'closed' = 'running'
   #pumpScheduled = false
@@ -114,6 +125,7 @@ export class Engine {
     this.#options = options
     this.#hybridClock = new HybridClock(options.clock)
     this.#intake = new Intake({ hybridClock: this.#hybridClock, now: () => options.clock.now(), logger: options.logger })
+    this.#rebuild = new Rebuild(options.clock)
     this.#members = createMemberSet(options.identity.agent)
     this.#loaded = this.#load(store)
   }
@@ -150,6 +162,16 @@ export class Engine {
   /** Whether the store can be read right now: not while it is opened anew. */
   get isReadable(): boolean {
     return this.#state !== 'recovering' && this.#state !== 'closed'
+  }
+
+  /** Whether what is shown is being built anew: documents may be there in part. */
+  get isRebuilding(): boolean {
+    return this.#rebuild.isUnderWay
+  }
+
+  /** The rebuild that ended last since this process started. */
+  get lastRebuild(): RebuildFacts | null {
+    return this.#rebuild.last
   }
 
   /** Envelopes from peers on their way in, and the feeds that are not taken any further. */
@@ -192,15 +214,27 @@ export class Engine {
 
   /** Carries out a local request; resolves once it is durable. Throws `SelfsameError`. */
   write(write: LocalWrite): Promise<WriteOutcome> {
-    if (this.#state === 'closed') return Promise.reject(new SelfsameError('unavailable', 'the daemon is stopping: try again once it is up'))
+    if (this.#state === 'closed') return Promise.reject(stoppingError())
     if (this.#state === 'read-only') return Promise.reject(readOnlyError())
     if (this.#writes.length >= queuedWritesMax)
       return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
-    if (!this.#mayWrite()) return Promise.reject(this.#writeRefusal())
+    if (!mayWrite(this.#members, this.#options.identity)) return Promise.reject(writeRefusal(this.#members, this.#options.identity))
     return new Promise((resolve, reject) => {
       this.#writes.push({ write, resolve, reject })
       this.#schedulePump()
     })
+  }
+
+  /**
+   * Throws away all that is derived from the envelopes and builds it anew: whatever was wrong in it is then right. Local requests, and records,
+   * wait until all that was applied is applied again; then it resolves. The run ends, and so does every cursor.
+   */
+  rebuild(cause: string): Promise<RebuildFacts> {
+    if (this.#state === 'closed' || this.#state === 'read-only')
+      return Promise.reject(this.#state === 'closed' ? stoppingError() : readOnlyError())
+    const done = this.#rebuild.ask(cause)
+    this.#schedulePump()
+    return done
   }
 
   /** Stores records, meta values and evidence; resolves once they are durable. The records' signatures are checked already. */
@@ -210,7 +244,7 @@ export class Engine {
     evidence?: readonly EvidenceRow[]
   }): Promise<void> {
     if (this.#state === 'closed' || this.#state === 'read-only')
-      return Promise.reject(this.#state === 'closed' ? new SelfsameError('unavailable', 'the daemon is stopping') : readOnlyError())
+      return Promise.reject(this.#state === 'closed' ? stoppingError() : readOnlyError())
     return new Promise((resolve, reject) => {
       this.#puts.push({ records: rows.records ?? [], meta: rows.meta ?? new Map(), evidence: rows.evidence ?? [], resolve, reject })
       this.#schedulePump()
@@ -226,7 +260,7 @@ export class Engine {
 
   /**
    * Reads what is in memory when it is durable: at once, or right after the commit that is changing it, before the next
-   * begins, so that reading goes on however much is written. `read` is called once, and must not wait.
+   * begins, so that reading goes on however much is written; and when it is whole, so after a rebuild. `read` is called once, and must not wait.
    */
   readDurably<Value>(isDirty: () => boolean, read: () => Value): Promise<Value> {
     return new Promise((resolve, reject) => {
@@ -237,7 +271,7 @@ export class Engine {
           reject(error instanceof Error ? error : new Error(String(error)))
         }
       }
-      if (this.#state === 'recovering' || (this.#state === 'committing' && isDirty())) this.#reads.push(attempt)
+      if (this.#state === 'recovering' || this.isRebuilding || (this.#state === 'committing' && isDirty())) this.#reads.push(attempt)
       else attempt()
     })
   }
@@ -256,9 +290,11 @@ export class Engine {
     this.#endRetry()
     while (this.#state === 'committing' || this.#state === 'recovering') await this.#settled
     this.#state = 'closed'
-    const error = new SelfsameError('unavailable', 'the daemon is stopping: try again once it is up')
-    for (const pending of [...this.#writes, ...this.#puts]) pending.reject(error)
+    for (const pending of [...this.#writes, ...this.#puts]) pending.reject(stoppingError())
+    this.#rebuild.giveUp(stoppingError())
     await this.store.close()
+    // A closed store refuses them.
+    for (const read of this.#reads.splice(0)) read()
   }
 
   #load(store: Store): Loaded {
@@ -296,7 +332,8 @@ export class Engine {
       recordHeads: () => this.#members.rightOf(identity.instance, identity.key.publicKey),
       lineageOf,
     })
-    if (applier.hasWork) this.#schedulePump()
+    this.#rebuild.loaded(store.meta(rebuildName))
+    if (applier.hasWork || this.isRebuilding) this.#schedulePump()
     return { store, ledger, acceptance, applier, materialiser, writer }
   }
 
@@ -315,32 +352,41 @@ export class Engine {
   }
 
   #hasWork(): boolean {
+    if (this.#rebuild.asked !== null || this.isRebuilding) return true
     return this.#writes.length > 0 || this.#puts.length > 0 || !this.#intake.isEmpty || this.#loaded.applier.hasWork
   }
 
   #pump(): void {
-    const { ledger, materialiser, writer } = this.#loaded
-    const puts = this.#puts.splice(0)
+    const { applier, ledger, materialiser, writer } = this.#loaded
+    const puts = this.#takePuts()
     const records = puts.flatMap((put) => this.#addRecords(put.records))
     for (const put of puts) {
       for (const [name, value] of put.meta) ledger.rows.meta.set(name, value)
       ledger.rows.evidence.push(...put.evidence)
     }
-    const cleared = records.length > 0 && this.#membersChanged()
+    const cause = records.length === 0 ? this.#rebuild.asked : this.#membersChanged() ? membersChangedCause : null
+    const cleared = cause !== null
+    if (cleared) ledger.rows.meta.set(rebuildName, this.#rebuild.begin(cause))
     // What waited while this instance lost its right to write would be taken by nobody.
-    if (records.length > 0 && !this.#mayWrite()) for (const pending of this.#writes.splice(0)) pending.reject(this.#writeRefusal())
+    if (records.length > 0 && !mayWrite(this.#members, this.#options.identity))
+      for (const pending of this.#writes.splice(0)) pending.reject(writeRefusal(this.#members, this.#options.identity))
     ledger.rows.derivedCleared = cleared
     // What is thrown away in this commit is built anew from the next on.
     if (!cleared) {
       this.#intake.take(this.#intakeTarget(), batchEnvelopesMax, batchBytesMax)
-      this.#loaded.applier.apply(batchEnvelopesMax, batchBytesMax)
+      applier.apply(batchEnvelopesMax, batchBytesMax)
     }
+    const rebuilt = this.isRebuilding && !cleared && !applier.hasWork
+    if (rebuilt) ledger.rows.meta.set(rebuildName, null)
     const writes = [...this.#writes]
-    const built = cleared ? nothingBuilt : writer.build(this.#writes)
+    // A request answers to all that was applied before it, so it waits until that is there again.
+    const built = cleared || (this.isRebuilding && !rebuilt) ? nothingBuilt : writer.build(this.#writes)
     materialiser.finishBatch()
     const taken = writes.slice(0, writes.length - this.#writes.length)
     const batch: Batch = {
       cleared,
+      rebuilt,
+      documents: ledger.changedDocuments(),
       own: built.envelope === null ? [] : [built.envelope],
       settle: built.settle,
       writes: taken,
@@ -357,6 +403,13 @@ export class Engine {
     this.#commit(batch)
   }
 
+  /** What is to be put now. Records wait for the end of a rebuild: what was applied is not judged by a table that has moved before it is there again. */
+  #takePuts(): readonly PendingPut[] {
+    const puts = this.#puts.splice(0)
+    if (this.isRebuilding) this.#puts = puts.filter((put) => put.records.length > 0)
+    return puts.filter((put) => !this.#puts.includes(put))
+  }
+
   /**
    * Sees to it that what is shown here counts by the new member table. A writer makes it count: it names all that it applied.
    * Returns whether a reader, who cannot, has to build anew what it shows.
@@ -365,29 +418,11 @@ export class Engine {
     const { acceptance, applier, writer } = this.#loaded
     acceptance.forget()
     applier.lookAtAll()
-    if (this.#mayWrite()) {
+    if (mayWrite(this.#members, this.#options.identity)) {
       writer.declareApplied((past, feed) => acceptance.isExposed(past, feed))
       return false
     }
     return this.#members.member(this.#options.identity.instance) !== undefined && acceptance.isOverrun()
-  }
-
-  #mayWrite(): boolean {
-    const { instance, key } = this.#options.identity
-    const member = this.#members.member(instance)
-    return member !== undefined && member.role !== 'reader' && member.keys.includes(key.publicKey)
-  }
-
-  #writeRefusal(): SelfsameError {
-    const { instance } = this.#options.identity
-    const state = this.#members.formerMember(instance)?.state
-    const why =
-      state !== undefined
-        ? `this instance was ${state} from the agent: an admin can give it a role again`
-        : this.#members.member(instance)?.role === 'reader'
-          ? 'this instance is a reader: an admin of the agent can make it a writer'
-          : "this instance goes on elsewhere with a new key: what this home has is a copy; let it join anew ('selfsame join TICKET --new-instance')"
-    return new SelfsameError('forbidden', why)
   }
 
   #addRecords(offered: readonly MembershipRecord[]): readonly MembershipRecord[] {
@@ -430,11 +465,12 @@ export class Engine {
   #committed(batch: Batch, changed: readonly FrontierEntry[]): void {
     const milliseconds = this.commitMilliseconds
     this.ledger.settle()
-    this.materialiser.settle()
+    this.materialiser.settle(!this.isRebuilding)
     for (const entry of changed) this.#durable.set(entry.feed, entry)
     if (batch.cleared) this.#loaded = this.#load(this.store)
+    if (batch.rebuilt) this.#rebuild.ended()
     this.#state = 'running'
-    for (const read of this.#reads.splice(0)) read()
+    if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
     this.#tell(batch, batch.cleared ? [...this.#durable.values()] : changed, milliseconds)
     this.#schedulePump()
   }
@@ -453,7 +489,8 @@ export class Engine {
   #tell(batch: Batch, changed: readonly FrontierEntry[], milliseconds: number | null): void {
     for (const settle of batch.settle) settle()
     for (const put of batch.puts) put.resolve()
-    const committed = { changed, own: batch.own, records: batch.records, evidence: batch.evidence, milliseconds }
+    const { cleared, documents, evidence, own, records } = batch
+    const committed: Committed = { changed, own, records, evidence, documents, isLoadedAnew: cleared, milliseconds }
     for (const listener of this.#listeners) listener(committed)
   }
 
@@ -475,13 +512,22 @@ export class Engine {
     this.#loaded = this.#load(this.store)
     if (rolledBack) this.#becomeReadOnly()
     else this.#state = 'running'
-    for (const read of this.#reads.splice(0)) read()
+    if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
     // What the disk kept of a commit that it did not confirm is told now.
     const changed = [...this.#durable.values()].filter(
       ({ applied, feed, have }) => before.get(feed)?.have !== have || before.get(feed)?.applied !== applied,
     )
     const records = batch.records.filter(({ hash }) => this.#members.standingOf(hash) !== undefined)
-    for (const listener of this.#listeners) listener({ changed, own: [], records, evidence: false, milliseconds: null })
+    const committed: Committed = {
+      changed,
+      own: [],
+      records,
+      evidence: false,
+      documents: new Map(),
+      isLoadedAnew: true,
+      milliseconds: null,
+    }
+    for (const listener of this.#listeners) listener(committed)
     this.#schedulePump()
   }
 
@@ -524,7 +570,23 @@ export class Engine {
 }
 
 const nothingBuilt: BuiltWrites = { envelope: null, settle: [] }
-const emptyBatch: Batch = { cleared: false, own: [], settle: [], writes: [], records: [], puts: [], evidence: false }
+const emptyBatch: Batch = {
+  cleared: false,
+  rebuilt: false,
+  documents: new Map(),
+  own: [],
+  settle: [],
+  writes: [],
+  records: [],
+  puts: [],
+  evidence: false,
+}
+/** Why a reader builds anew what it shows. */
+const membersChangedCause = 'the members have changed, and something that was shown here does not count any more'
+
+function stoppingError(): SelfsameError {
+  return new SelfsameError('unavailable', 'the daemon is stopping: try again once it is up')
+}
 
 function readOnlyError(): SelfsameError {
   return new SelfsameError('read-only', 'there is no space left on the disk of this home: free some; writing goes on by itself')

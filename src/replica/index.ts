@@ -1,9 +1,13 @@
 /** The front of the replica room: one instance's engine, without any I/O of its own. */
+export type { Difference, MemberAttestation } from './attestation-board.ts'
+export type { Finding } from './auditor.ts'
+export type { Repair, Verdict, Verification } from './coherence.ts'
 export type { Coverage, Shortfall, Standing } from './coverage.ts'
 export { addressBookToMeta } from './dialer.ts'
 export type { Evidence } from './evidence.ts'
 export type { BlamedPart, Origin, Proof } from './provenance.ts'
 export type { Change, LogEntry, LogPage, LogQuery } from './reader.ts'
+export type { RebuildFacts } from './rebuild.ts'
 export { Replica } from './replica.ts'
 export type { PeerState, ReplicaOptions, WriteReceipt } from './replica.ts'
 export type { LocalOperation, LocalWrite, WriteOutcome } from './draft.ts'

@@ -17,7 +17,7 @@ import {
 import type { EntryContent, LiveDocument, LiveKind } from '../document/index.ts'
 import { bodyTypeUpdate, clientIdOf, decodeUpdateBody } from '../feed/index.ts'
 import type { Envelope, OperationId, OperationMark, SegmentName, UpdateBody } from '../feed/index.ts'
-import type { ClockRow, OperationRow, SegmentRow, Store } from '../storage/index.ts'
+import type { ClockRow, OperationRow, SegmentRow, Store, StoreReads } from '../storage/index.ts'
 import { storedToEnvelope } from './ledger.ts'
 import type { DeclaredPast, Ledger } from './ledger.ts'
 
@@ -87,6 +87,11 @@ export class Materialiser {
   /** The live document, loaded if need be. */
   live(document: DocumentId, kind: LiveKind): LiveDocument {
     return this.#entry(document, kind).document
+  }
+
+  /** The live document where it is in memory. */
+  cached(document: DocumentId): LiveDocument | undefined {
+    return this.#live.get(document)?.document
   }
 
   /** The live document for a reader, who looks at it at once and does not keep it. Not while a batch is built. */
@@ -218,13 +223,14 @@ export class Materialiser {
     return taken > 0
   }
 
-  /** The batch is durable. */
-  settle(): void {
+  /** The batch is durable. `countsConflicts`: what it merged is merged for the first time. */
+  settle(countsConflicts: boolean): void {
     for (const document of this.#dirty.keys()) {
       const entry = this.#live.get(document)
       if (entry !== undefined) this.#weigh(entry)
     }
-    for (const [document, { size }] of this.#pendingConflicts) this.#conflicts.set(document, (this.#conflicts.get(document) ?? 0) + size)
+    for (const [document, { size }] of countsConflicts ? this.#pendingConflicts : [])
+      this.#conflicts.set(document, (this.#conflicts.get(document) ?? 0) + size)
     // The documents in use stay for the next batch, however large they are.
     this.#evict()
     this.#clearPending()
@@ -502,7 +508,7 @@ export function entriesOf(envelope: Envelope, isQuarantined: (document: Document
 }
 
 /** The updates of a document that were materialised after `position`, in order. */
-function* storedUpdates(store: Store, document: DocumentId, position: number): Generator<Uint8Array> {
+export function* storedUpdates(store: StoreReads, document: DocumentId, position: number): Generator<Uint8Array> {
   let after = position
   for (;;) {
     const page = store.touchesAfter(document, after, loadPage)

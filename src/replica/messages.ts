@@ -27,6 +27,8 @@ import { envelopeFromWire, envelopeToWire, frontierFromWire, frontierToWire } fr
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import { decodeRecord, recordHash } from '../membership/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
+import { attestationFromWire, attestationToWire, attestRequestFromWire, attestRequestToWire } from './attestation.ts'
+import type { Attestation, AttestRequest } from './attestation.ts'
 
 /** The newest version of these messages that this program speaks. */
 export const protocolVersion = 1
@@ -89,6 +91,8 @@ export type WantMessage = Extract<ControlMessage, { readonly type: 'want' }>
 export type GossipMessage =
   | { readonly type: 'envelope'; readonly envelope: Envelope }
   | { readonly type: 'presence'; readonly card: PresenceCard }
+  | { readonly type: 'attestation'; readonly attestation: Attestation }
+  | { readonly type: 'attest'; readonly request: AttestRequest }
   | { readonly type: 'unknown' }
 
 /** Envelopes in answer to a want. */
@@ -342,7 +346,7 @@ export function isPresenceOf(card: PresenceCard, key: PublicKey, agent: AgentId)
   return verifySignature(key, presenceDomain, unsignedPresence(agent, card), card.signature)
 }
 
-const gossipTypes = { envelope: 1, presence: 2 } as const
+const gossipTypes = { envelope: 1, presence: 2, attestation: 3, attest: 4 } as const
 
 export function encodeGossip(message: Exclude<GossipMessage, { type: 'unknown' }>): Uint8Array {
   const type = gossipTypes[message.type]
@@ -351,6 +355,10 @@ export function encodeGossip(message: Exclude<GossipMessage, { type: 'unknown' }
       return encode([type, envelopeToWire(message.envelope)])
     case 'presence':
       return encode([type, idToBytes(message.card.instance), message.card.state, message.card.time, message.card.signature])
+    case 'attestation':
+      return encode([type, ...attestationToWire(message.attestation)])
+    case 'attest':
+      return encode([type, ...attestRequestToWire(message.request)])
   }
 }
 
@@ -371,6 +379,14 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
       if (!isUint(time) || !isBytes(signature, signatureBytes)) return refuse('bad presence')
       return ok({ type: 'presence', card: { instance: bytesToId(instance), state, time, signature } })
     }
+    case gossipTypes.attestation: {
+      const attestation = attestationFromWire(fields.slice(1))
+      return attestation === undefined ? refuse('bad attestation') : ok({ type: 'attestation', attestation })
+    }
+    case gossipTypes.attest: {
+      const request = attestRequestFromWire(fields.slice(1))
+      return request === undefined ? refuse('bad request for attestations') : ok({ type: 'attest', request })
+    }
     default:
       return ok({ type: 'unknown' })
   }
@@ -387,12 +403,11 @@ export function encodeChunk(request: number, last: boolean, envelopes: readonly 
 export function decodeChunk(bytes: Uint8Array): Result<Chunk> {
   const decoded = decode(bytes, messageItemsMax)
   if (!decoded.ok) return decoded
-  const fields = asTuple(decoded.value, 4)
-  if (fields === undefined || fields[0] !== chunkType || !isUint(fields[1]) || typeof fields[2] !== 'boolean' || !isBytes(fields[3]))
-    return refuse('bad chunk')
+  const [type, request, last, packed] = Array.isArray(decoded.value) ? (decoded.value as readonly unknown[]) : []
+  if (type !== chunkType || !isUint(request) || typeof last !== 'boolean' || !isBytes(packed)) return refuse('bad chunk')
   let unpacked: Uint8Array
   try {
-    unpacked = zstdDecompressSync(fields[3], { maxOutputLength: frameBytesMax, params: { [constants.ZSTD_d_windowLogMax]: windowLogMax } })
+    unpacked = zstdDecompressSync(packed, { maxOutputLength: frameBytesMax, params: { [constants.ZSTD_d_windowLogMax]: windowLogMax } })
   } catch {
     return refuse('a chunk does not unpack within its limit')
   }
@@ -408,5 +423,5 @@ export function decodeChunk(bytes: Uint8Array): Result<Chunk> {
     if (parts > chunkPartsMax) return refuse('too many envelopes in one chunk')
     envelopes.push(envelope.value)
   }
-  return ok({ request: fields[1], last: fields[2], envelopes })
+  return ok({ request, last, envelopes })
 }

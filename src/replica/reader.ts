@@ -2,16 +2,18 @@
  * Reading: log pages, values, version keys, digests and the stream of changes. Everything shown is durable: logs are
  * read from the store's index, live documents wait for the commit that changes them.
  */
-import { SelfsameError, assert, encode, hashAlgorithm, hashToId, idToBytes } from '../core/index.ts'
+import { SelfsameError, assert } from '../core/index.ts'
 import type { Clock, DocumentId, FeedId, InstanceId, VersionKey } from '../core/index.ts'
-import { checkDocumentName, documentIdOf, parseEntryId, segmentDigest } from '../document/index.ts'
+import { checkDocumentName, documentIdOf, parseEntryId } from '../document/index.ts'
 import type { DocumentKind, DocumentValue, EntryContent, LiveKind } from '../document/index.ts'
 import { bodyTypeUpdate, decodeUpdateBody, mainSpace } from '../feed/index.ts'
 import type { Envelope, Header } from '../feed/index.ts'
-import type { EntryCursor, SegmentRow, StoredEnvelope } from '../storage/index.ts'
+import type { EntryCursor, StoredEnvelope } from '../storage/index.ts'
+import { Digests, versionKeyOf } from './digests.ts'
+import type { DocumentDigest } from './digests.ts'
 import type { Engine } from './engine.ts'
 import { storedToEnvelope } from './ledger.ts'
-import { changedKeys, entriesOf, updateBodiesOf } from './materialiser.ts'
+import { changedKeys, entriesOf } from './materialiser.ts'
 import type { PlacedEntry } from './materialiser.ts'
 import { Provenance } from './provenance.ts'
 import type { Origin } from './provenance.ts'
@@ -21,12 +23,10 @@ const decodedEnvelopesMax = 128
 /** Bytes of envelopes read ahead along a feed, since neighbours in a log are often neighbours in a feed. */
 const readAheadBytes = 64 << 10
 const readAheadEnvelopes = 64
+/** Rows of the index looked at together where many entries have one time. */
+const indexPageMax = 1_000
 /** Index rows looked at for one page when a filter passes few: bounds the time of one read. */
 const scannedRowsMax = 2_000
-/** Digests of segments kept: a segment's digest never changes once another follows it. 200 bytes each. */
-const segmentDigestsMax = 10_000
-/** Tries to digest a log that is being written to, before giving up. */
-const digestTriesMax = 5
 
 /** A log entry, and the envelope that brought it. */
 export interface LogEntry extends Origin {
@@ -68,13 +68,14 @@ export interface Change extends Origin {
 
 export class Reader {
   readonly provenance: Provenance
+  readonly digests: Digests
   readonly #engine: Engine
   readonly #clock: Clock
   readonly #decoded = new Map<string, readonly PlacedEntry[]>()
-  readonly #segmentDigests = new Map<string, string>()
 
   constructor(engine: Engine, clock: Clock) {
     this.provenance = new Provenance(engine, clock)
+    this.digests = new Digests(() => engine.store)
     this.#engine = engine
     this.#clock = clock
   }
@@ -148,19 +149,50 @@ export class Reader {
 
   /** Commits to every materialised envelope of the document: equal version keys must mean equal digests. */
   versionKey(kind: DocumentKind, name: string): VersionKey {
-    return this.#versionKey(this.#idOf(kind, name))
+    return versionKeyOf(this.#engine.store, this.#idOf(kind, name))
   }
 
   /** The version key and the digest that belongs to it. Throws `not-found` for a document that nobody wrote. */
-  async digest(kind: DocumentKind, name: string): Promise<{ readonly versionKey: VersionKey; readonly digest: string }> {
+  async digest(kind: DocumentKind, name: string): Promise<DocumentDigest> {
     const document = this.#idOf(kind, name)
     if (this.#engine.store.document(document) === undefined)
       throw new SelfsameError('not-found', `there is no ${kind} named ${JSON.stringify(name)}`)
-    if (kind === 'log') return this.#logDigest(document)
+    if (kind === 'log') {
+      await this.#engine.readDurably(
+        () => false,
+        () => {},
+      )
+      const steps = this.digests.ofLog(document)
+      for (;;) {
+        const step = steps.next()
+        if (step.done === true) return step.value
+        // Let others have their turn: a full segment is milliseconds of work.
+        await new Promise<void>((resolve) => void this.#clock.after(0, resolve))
+      }
+    }
     return this.#readDurably(document, () => ({
-      versionKey: this.#versionKey(document),
+      versionKey: versionKeyOf(this.#engine.store, document),
       digest: this.#engine.materialiser.read(document, kind).digest(),
     }))
+  }
+
+  /** The logs whose index does not show an entry that a stored, applied envelope brought, though it should. */
+  logsLacking(stored: StoredEnvelope): ReadonlySet<DocumentId> {
+    const lacking = new Set<DocumentId>()
+    const byPlace = Map.groupBy(this.#shownEntries(storedToEnvelope(stored)), ({ document, time }) => `${document}:${time}`)
+    for (const entries of byPlace.values()) {
+      const [{ document, time }] = entries as [PlacedEntry]
+      const shown = new Set<string>()
+      for (let after: EntryCursor | undefined; ;) {
+        const query = { document, timeMin: time, timeMax: time + 1, limit: indexPageMax }
+        const page = this.#engine.store.entries(after === undefined ? query : { ...query, after })
+        for (const { id } of page) shown.add(id)
+        after = page.at(-1)
+        if (page.length < indexPageMax) break
+      }
+      if (entries.some(({ id }) => !shown.has(id))) lacking.add(document)
+    }
+    return lacking
   }
 
   /** The cursor after everything that is here now. */
@@ -270,57 +302,8 @@ export class Reader {
     return state.instance
   }
 
-  async #logDigest(document: DocumentId): Promise<{ readonly versionKey: VersionKey; readonly digest: string }> {
-    for (let tries = 0; tries < digestTriesMax; tries += 1) {
-      const versionKey = this.#versionKey(document)
-      const segments = this.#engine.store.segments(document)
-      const digests: string[] = []
-      for (const [index, segment] of segments.entries()) {
-        const before = segments[index - 1]
-        const from = before?.feed === segment.feed ? before.sequence : 1
-        digests.push(await this.#segmentDigest(segment, from))
-      }
-      if (this.#versionKey(document) !== versionKey) continue
-      const named = segments.map(({ feed, segment }, index) => [idToBytes(feed), segment.day, segment.number, digests[index] as string])
-      return { versionKey, digest: `${hashAlgorithm}:${hashToId('selfsame/log-digest/1', encode(named))}` }
-    }
-    throw new SelfsameError('unavailable', 'the log is being written to too fast to be digested: try again in a quieter moment')
-  }
-
-  async #segmentDigest(row: SegmentRow, from: number): Promise<string> {
-    const { document, feed, segment } = row
-    const key = `${document}:${feed}:${segment.day}:${segment.number}:${row.sequence}`
-    const known = this.#segmentDigests.get(key)
-    if (known !== undefined) return known
-    // Let others have their turn: a full segment is milliseconds of work.
-    await new Promise<void>((resolve) => {
-      this.#clock.after(0, resolve)
-    })
-    const updates: Uint8Array[] = []
-    for (let next = from; next <= row.sequence;) {
-      const page = this.#engine.store.envelopes(feed, next, row.sequence, 1 << 20)
-      for (const stored of page) {
-        for (const body of updateBodiesOf(storedToEnvelope(stored), document)) {
-          if (body.segment?.day === segment.day && body.segment.number === segment.number && body.update.length > 0)
-            updates.push(body.update)
-        }
-        next = stored.sequence + 1
-      }
-      if (page.length === 0) break
-    }
-    const digest = segmentDigest(updates)
-    this.#segmentDigests.set(key, digest)
-    if (this.#segmentDigests.size > segmentDigestsMax) this.#segmentDigests.delete(this.#segmentDigests.keys().next().value as string)
-    return digest
-  }
-
   #readDurably<Value>(document: DocumentId, read: () => Value): Promise<Value> {
     return this.#engine.readDurably(() => this.#engine.materialiser.isDirty(document), read)
-  }
-
-  #versionKey(document: DocumentId): VersionKey {
-    const heads = this.#engine.store.documentHeads(document)
-    return hashToId('selfsame/version-key/1', encode(heads.map((head) => [idToBytes(head.feed), idToBytes(head.hash)])))
   }
 
   #idOf(kind: DocumentKind, name: string): DocumentId {

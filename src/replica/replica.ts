@@ -8,6 +8,7 @@ import type { JsonObject } from '../document/index.ts'
 import type { MemberTable } from '../membership/index.ts'
 import type { Link, LinkId, Transport, TransportHandlers } from '../network/index.ts'
 import type { Store } from '../storage/index.ts'
+import { Coherence } from './coherence.ts'
 import { coverageOf, standingOf } from './coverage.ts'
 import type { Coverage, CoverageSource, Standing } from './coverage.ts'
 import { Dialer } from './dialer.ts'
@@ -17,6 +18,7 @@ import { EvidenceBook } from './evidence.ts'
 import { MembershipDesk } from './membership-desk.ts'
 import { PresenceBoard } from './presence-board.ts'
 import { Reader } from './reader.ts'
+import type { RebuildFacts } from './rebuild.ts'
 import { Sync } from './sync.ts'
 import type { Identity } from './writer.ts'
 
@@ -24,6 +26,8 @@ import type { Identity } from './writer.ts'
 const idleMs = 1_000
 /** Milliseconds in which connected peers take in a record that they were sent. */
 const toldMs = 500
+/** Milliseconds for which a read waits for a rebuild. */
+const wholeMs = 5_000
 /** The name of the meta row that is there while a person wants to be offline. */
 const pausedName = 'network-paused'
 
@@ -88,6 +92,8 @@ export class Replica {
   readonly reader: Reader
   /** What was kept aside or turned away here, and why. */
   readonly evidence: EvidenceBook
+  /** Whether all show the same. It has to be started. */
+  readonly coherence: Coherence
   /** What this instance does to the membership. */
   readonly membership: MembershipDesk
   readonly #waiters = new Set<Waiter>()
@@ -130,8 +136,20 @@ export class Replica {
       clock,
       members: () => engine.members,
       publish: (card) => {
-        if (this.#network === 'running') this.#sync.publishPresence(card)
+        if (this.#network === 'running') this.#sync.publish({ type: 'presence', card })
       },
+    })
+    this.coherence = new Coherence({
+      engine,
+      reader: this.reader,
+      identity,
+      clock,
+      random,
+      logger: logger('replica'),
+      publish: (message) => {
+        if (this.#network === 'running') this.#sync.publish(message)
+      },
+      connected: () => new Set(Array.from(this.#sync.sessions()).flatMap(({ member, ready }) => (ready ? [member.instance] : []))),
     })
     this.#sync = new Sync({
       engine,
@@ -144,9 +162,14 @@ export class Replica {
       addressCards: () => this.#dialer.cards(),
       cardsReceived: (cards) => this.#dialer.receiveCards(cards),
       presenceReceived: (card) => this.#presence.receive(card),
+      attestationReceived: (attestation) => this.coherence.receiveAttestation(attestation),
+      attestRequestReceived: (request) => this.coherence.receiveRequest(request),
       progressTold: () => this.#checkWaiters(),
       caseSeen: (id) => this.evidence.caseSeen(id),
-      sessionReady: () => this.#presence.publish(),
+      sessionReady: () => {
+        this.#presence.publish()
+        this.coherence.greet()
+      },
     })
     engine.onCommitted(({ changed }) => {
       if (changed.length === 0) return
@@ -251,6 +274,7 @@ export class Replica {
   /** Stops the network, waits for what is under way, closes the store. */
   async close(): Promise<void> {
     await this.stopNetwork()
+    this.coherence.stop()
     this.#presence.stop()
     this.#cancelIdle?.()
     await this.#engine.close()
@@ -320,6 +344,38 @@ export class Replica {
   /** How often writes that had not seen each other were merged since this process started, by document. */
   get conflicts(): ReadonlyMap<DocumentId, number> {
     return this.#engine.conflicts
+  }
+
+  /** How much of what is stored is shown, of 1, while that is being built anew; null where it is whole. */
+  get rebuildShare(): number | null {
+    return this.#engine.isRebuilding ? this.#engine.ledger.appliedShare : null
+  }
+
+  /** The rebuild of what is derived that ended last since this process started. */
+  get lastRebuild(): RebuildFacts | null {
+    return this.#engine.lastRebuild
+  }
+
+  /** Resolves when what is shown is whole: at once, but while it is being built anew. Rejects with `unavailable` where that takes longer. */
+  async whole(): Promise<void> {
+    const { clock } = this.#options
+    if (!this.#engine.isRebuilding) return
+    await new Promise<void>((resolve, reject) => {
+      const cancel = clock.after(wholeMs, () => {
+        const percent = Math.floor(100 * this.#engine.ledger.appliedShare)
+        reject(
+          new SelfsameError(
+            'unavailable',
+            `the memory is being built anew from its envelopes (${percent}% is there): try again in a moment`,
+          ),
+        )
+      })
+      const read = this.#engine.readDurably(
+        () => false,
+        () => cancel(),
+      )
+      read.then(resolve, reject)
+    })
   }
 
   /** Whether the store can be read, and for how long, in milliseconds, the commit under way has been. */

@@ -10,9 +10,10 @@ import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
 import type { Channel, GossipVerdict, Link, LinkId, Transport } from '../network/index.ts'
 import type { EvidenceRow } from '../storage/index.ts'
+import type { Attestation, AttestRequest } from './attestation.ts'
 import type { Committed, Engine } from './engine.ts'
 import { decodeChunk, decodeControl, decodeGossip, encodeControl, encodeGossip, protocolVersion, wantRangesMax } from './messages.ts'
-import type { AddressCard, ControlMessage, FeedRange, PresenceCard } from './messages.ts'
+import type { AddressCard, ControlMessage, FeedRange, GossipMessage, PresenceCard } from './messages.ts'
 import { Parole } from './parole.ts'
 import { Answers } from './serving.ts'
 import { provenEnvelopes } from './proof.ts'
@@ -62,6 +63,8 @@ export interface SyncOptions {
   readonly addressCards: () => readonly AddressCard[]
   readonly cardsReceived: (cards: readonly AddressCard[]) => void
   readonly presenceReceived: (card: PresenceCard) => boolean
+  readonly attestationReceived: (attestation: Attestation) => boolean
+  readonly attestRequestReceived: (request: AttestRequest) => boolean
   /** What a peer told has changed. */
   readonly progressTold: () => void
   readonly sessionReady: (session: Session) => void
@@ -219,7 +222,7 @@ export class Sync {
 
   /** Judges a gossip message before it is forwarded, and takes it in. Whatever depends on what is known here is ignored, never held against the forwarder. */
   gossip(bytes: Uint8Array): GossipVerdict {
-    const { engine, identity, presenceReceived } = this.#options
+    const { attestationReceived, attestRequestReceived, engine, identity, presenceReceived } = this.#options
     const decoded = decodeGossip(bytes)
     if (!decoded.ok) {
       this.#noteForgery({ reason: decoded.reason }, 'gossip that is no message was refused')
@@ -228,6 +231,8 @@ export class Sync {
     const message = decoded.value
     if (message.type === 'unknown') return 'ignore'
     if (message.type === 'presence') return presenceReceived(message.card) ? 'accept' : 'ignore'
+    if (message.type === 'attestation') return attestationReceived(message.attestation) ? 'accept' : 'ignore'
+    if (message.type === 'attest') return attestRequestReceived(message.request) ? 'accept' : 'ignore'
     const { envelope } = message
     const { header } = envelope
     if (header.agent !== identity.agent) return 'reject'
@@ -245,9 +250,9 @@ export class Sync {
     if (this.#forgeryNotes.spend(1) === 0) this.#options.logger.warn(fields, detail)
   }
 
-  /** Gossips a presence card. */
-  publishPresence(card: PresenceCard): void {
-    this.#options.transport.publish(encodeGossip({ type: 'presence', card }))
+  /** Gossips what is no envelope: those go by themselves. */
+  publish(message: Exclude<GossipMessage, { type: 'envelope' | 'unknown' }>): void {
+    this.#options.transport.publish(encodeGossip(message))
   }
 
   /** Sends address cards to every peer. */

@@ -25,6 +25,8 @@ import {
   sealEnvelope,
 } from '../../../src/feed/index.ts'
 import type { Body, Envelope, Header, UpdateBody } from '../../../src/feed/index.ts'
+import { isAttestationOf, isAttestRequestOf } from '../../../src/replica/attestation.ts'
+import type { AttestedDocument, Attestation } from '../../../src/replica/attestation.ts'
 import {
   decodeChunk,
   decodeControl,
@@ -126,6 +128,24 @@ function drawUpdateBody(dice: Dice): UpdateBody {
       id: operationIdOf(String(index)),
       fingerprint: Buffer.from(dice.bytes(8)).toString('hex'),
       index,
+    })),
+  }
+}
+
+function drawAttestation(dice: Dice): Omit<Attestation, 'instance' | 'time' | 'signature'> {
+  const parts = 1 + dice.below(16)
+  return {
+    nonce: dice.chance(0.5) ? null : dice.bytes(16),
+    part: dice.below(parts),
+    parts,
+    documents: dice.below(100_000),
+    root: dice.bytes(32),
+    buckets: Uint8Array.from({ length: dice.pick([0, 1, 9, 256]) }, (_, bucket) => bucket),
+    omitted: dice.below(3),
+    attested: dice.times(dice.pick([0, 1, 3, 1_500]), () => ({
+      document: idOf<AttestedDocument['document']>(dice, 32),
+      versionKey: idOf<AttestedDocument['versionKey']>(dice, 32),
+      digest: `1:${Buffer.from(dice.bytes(dice.pick([0, 32, 39]))).toString('hex')}`,
     })),
   }
 }
@@ -365,6 +385,12 @@ export const messageDecoders: readonly Decoder[] = [
         return { bytes: encode([1, value]), valid }
       }
       const time = Number(dice.pick(edges.filter((edge) => typeof edge === 'number' && edge >= 0)))
+      const common = { instance: idOf<AddressCard['instance']>(dice, 16), time, signature: dice.bytes(64) }
+      if (dice.chance(0.4)) return made(encodeGossip({ type: 'attestation', attestation: { ...common, ...drawAttestation(dice) } }))
+      if (dice.chance(0.3)) {
+        const asked = dice.chance(0.5) ? null : idOf<AddressCard['instance']>(dice, 16)
+        return made(encodeGossip({ type: 'attest', request: { ...common, nonce: dice.bytes(16), asked, sums: dice.bytes(4_096) } }))
+      }
       const presence = {
         instance: idOf<AddressCard['instance']>(dice, 16),
         state: dice.bytes(dice.pick([0, 40, 8_192])),
@@ -378,6 +404,8 @@ export const messageDecoders: readonly Decoder[] = [
       if (message.type === 'unknown') return
       sameFields(encodeGossip(message), bytes)
       if (message.type === 'envelope') verifyEnvelope(message.envelope)
+      else if (message.type === 'attestation') isAttestationOf(message.attestation, keys[1].publicKey, agent)
+      else if (message.type === 'attest') isAttestRequestOf(message.request, keys[1].publicKey, agent)
       else isPresenceOf(message.card, keys[1].publicKey, agent)
     },
     gossipBytesMax,
