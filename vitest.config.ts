@@ -22,7 +22,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 300 * seconds, sequence: { groupOrder: 1 } },
+        test: { name: 'sim', include: ['test/{sim,power-loss}/**/*.test.ts'], testTimeout: 300 * seconds, sequence: { groupOrder: 1 } },
       },
       {
         extends: true,
