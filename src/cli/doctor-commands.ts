@@ -48,19 +48,24 @@ It ends with 0 if all is well, ${exitCodeOfWarning} if there is a warning, and $
 }
 
 function diagnosisText({ checks, home, mended }: Diagnosis): string {
-  const verdictWidth = Math.max(...checks.map(({ verdict }) => verdict.length))
-  const nameWidth = Math.max(...checks.map(({ name }) => name.length))
+  const judged = checks.filter(({ verdict }) => verdict !== 'not checked')
+  const verdictWidth = Math.max(...judged.map(({ verdict }) => verdict.length))
+  const nameWidth = Math.max(...judged.map(({ name }) => name.length))
   const indent = ' '.repeat(verdictWidth + nameWidth + 4)
-  const lines = checks.map(({ advice, details = [], found, name, verdict }) =>
+  const lines = judged.map(({ advice, details = [], found, name, verdict }) =>
     [
       `${verdict.padEnd(verdictWidth)}  ${name.padEnd(nameWidth)}  ${found}`,
       ...details.map((detail) => `${indent}- ${detail}`),
       ...(advice === undefined ? [] : [`${indent}> ${advice}`]),
     ].join('\n'),
   )
-  const parts = [home, lines.join('\n'), summaryOf(checks)]
-  if (mended.length > 0) parts.splice(1, 0, ['mended:', ...mended.map((what) => `  ${what}`)].join('\n'))
-  return parts.join('\n\n')
+  const groups = Map.groupBy(
+    checks.filter(({ verdict }) => verdict === 'not checked'),
+    ({ found }) => found,
+  )
+  const unchecked = Array.from(groups, ([why, group]) => `not checked: ${group.map(({ name }) => name).join(', ')} (${why})`)
+  const mendedText = mended.length === 0 ? [] : [['mended:', ...mended.map((what) => `  ${what}`)].join('\n')]
+  return [home, ...mendedText, [...lines, ...unchecked].join('\n'), summaryOf(checks)].join('\n\n')
 }
 
 function summaryOf(checks: readonly Check[]): string {
@@ -69,8 +74,7 @@ function summaryOf(checks: readonly Check[]): string {
     ...(count('failed') > 0 ? [`${count('failed')} failed`] : []),
     ...(count('warning') > 0 ? [amountText(count('warning'), 'warning', 'warnings')] : []),
   ]
-  const unchecked = count('not checked') > 0 ? ` (${count('not checked')} of ${checks.length} could not be checked)` : ''
-  return `${bad.length === 0 ? 'all is well' : bad.join(', ')}${unchecked}`
+  return bad.length === 0 ? 'all is well' : bad.join(', ')
 }
 
 function colourOf(line: string): Colour | undefined {

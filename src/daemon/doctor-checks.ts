@@ -177,7 +177,8 @@ const checks = {
       : { verdict: 'ok', found }
   },
 
-  'clock'({ daemon, database, now }: DoctorFacts): Finding {
+  'clock'({ daemon, database, identity, now }: DoctorFacts): Finding {
+    if (!identity.ok) return nothingThere
     const newestAhead = database.ok && database.value.newestAt !== null ? database.value.newestAt - now : null
     const peers = daemon.state === 'answers' ? daemon.status.peers : []
     const told = daemon.state === 'answers' ? daemon.status.attention.filter(({ kind }) => kind === 'clock-skew') : []
@@ -238,10 +239,8 @@ const checks = {
       return { verdict: 'warning', found: 'this instance listens nowhere', advice: 'look at network.listen in config.toml' }
     const foreign = all.filter((address) => addressReach(address) === 'private' && !hosts.includes(hostOf(address)))
     const callers = peers.filter(({ direction }) => direction === 'inbound').map(({ instance }) => instance.name)
-    const isPublic = all.some((address) => addressReach(address) === 'public')
-    const far = peers
-      .filter(({ address }) => address !== null && reachRank(address) > Math.max(...all.map(reachRank)))
-      .map(({ instance }) => instance.name)
+    const ownReach = Math.max(...all.map(reachOf))
+    const beyond = peers.filter(({ address }) => address !== null && reachOf(address) > ownReach).map(({ instance }) => instance.name)
     if (foreign.length > 0)
       return {
         verdict: 'warning',
@@ -250,17 +249,18 @@ const checks = {
         advice: 'correct network.listen and network.announce in config.toml, or start the daemon anew if the network changed',
       }
     if (callers.length > 0) return { verdict: 'ok', found: `${callers.join(', ')} dialed this instance` }
-    if (far.length > 0)
+    if (beyond.length > 0)
       return {
         verdict: 'warning',
-        found: `nobody has dialed this instance, and ${far.join(', ')} cannot: it listens on ${isPublic ? '' : 'loopback and private '}addresses only`,
+        found: `nobody has dialed this instance, and ${beyond.join(', ')} cannot: it can be reached from ${ownReach === 0 ? 'this machine' : 'its own networks'} only`,
         details: all,
         advice: 'open a port and tell its address (network.announce in config.toml); without one it syncs with all that it can dial itself',
       }
     return { verdict: 'ok', found: `it listens on ${all.length} addresses; no connection that is open now was made by another instance` }
   },
 
-  'multicast'({ daemon, multicast }: DoctorFacts): Finding {
+  'multicast'({ daemon, identity, multicast }: DoctorFacts): Finding {
+    if (!identity.ok) return nothingThere
     if (!multicast.ok) return { verdict: 'not checked', found: multicast.reason }
     const { answered, heard, refusal } = multicast.value
     const advice = 'allow UDP port 5353 and the group 224.0.0.251 in the firewall, or name other instances in network.bootstrap'
@@ -322,10 +322,8 @@ const checks = {
   'secrets'({ secrets }: DoctorFacts): Finding {
     if (!secrets.ok) return { verdict: 'not checked', found: secrets.reason }
     const { documents, places, read, total } = secrets.value
-    const extent =
-      read === documents
-        ? `${documents} documents`
-        : `${read} of ${documents} documents, which is as far as ${scanMillisecondsMax / 1_000} s go`
+    const all = documents === 1 ? '1 document' : `${documents} documents`
+    const extent = read === documents ? all : `${read} of ${all}, which is as far as ${scanMillisecondsMax / 1_000} s go`
     if (total === 0) return { verdict: 'ok', found: `nothing in ${extent} looks like a password, a key or a token` }
     const more = total - places.length
     return {
@@ -403,7 +401,8 @@ function hostOf(address: string): string {
   return address.split('/')[2] ?? ''
 }
 
-function reachRank(address: string): number {
+/** How far away an address can be reached from: 0 this machine, 1 its networks, 2 anywhere. */
+function reachOf(address: string): number {
   return ['loopback', 'private', 'public'].indexOf(addressReach(address) ?? '')
 }
 
