@@ -70,7 +70,13 @@ export async function post(home: string, path: string, inFlight: number, bodies:
 }
 
 /** Appends entries one by one, so many requests under way at a time. */
-export function appendSingly(home: string, log: string, inFlight: number, total: number, entryOf: (index: number) => EntryInput): Promise<void> {
+export function appendSingly(
+  home: string,
+  log: string,
+  inFlight: number,
+  total: number,
+  entryOf: (index: number) => EntryInput,
+): Promise<void> {
   return post(home, appendPath(log), inFlight, bodies(total, entryOf))
 }
 

@@ -1,11 +1,10 @@
-/**
- * Measures the merge engine against its floors: `node scripts/bench/document.ts`. A floor is the least work that any
- * design would have to do on this machine, measured in the same run; a ratio of 3 means three times that work.
- */
+/** The merge engine by itself, against its floors: the least work that any design would have to do. */
 import * as Y from 'yjs'
 import { encode, stampOf } from '../../src/core/index.ts'
 import { openLiveDocument, openSegmentWriter, readSegmentUpdate, segmentDigest } from '../../src/document/index.ts'
 import type { Edit, EditContext, EntryContent, LiveDocument, LiveKind } from '../../src/document/index.ts'
+import { count, perSecond } from './measure.ts'
+import type { Row } from './measure.ts'
 
 const context = (client: number): EditContext => ({ client, stamp: stampOf(1, 0), textVersion: () => undefined })
 
@@ -15,13 +14,19 @@ function seconds(body: () => void): number {
   return (performance.now() - start) / 1_000
 }
 
-function rate(count: number, body: () => void): number {
-  return count / seconds(body)
+function rate(total: number, body: () => void): number {
+  return total / seconds(body)
 }
 
-const print = (what: string, measured: string, floor: string = '') => console.log(`${what.padEnd(62)} ${measured.padStart(18)}   ${floor}`)
-const perSecond = (value: number) => `${Math.round(value).toLocaleString('en')} /s`
-const against = (measured: number, floor: number, name: string) => `${(floor / measured).toFixed(1)} x ${name} (${perSecond(floor)})`
+const row = (what: string, measured: string, floor: Pick<Row, 'floor' | 'ratio'> = {}): Row => ({
+  what: `document: ${what}`,
+  measured,
+  ...floor,
+})
+const against = (measured: number, floor: number, name: string): Pick<Row, 'floor' | 'ratio'> => ({
+  floor: `${perSecond(floor)}, ${name}`,
+  ratio: floor / measured,
+})
 
 /** Writes `count` edits, one transaction each, and returns the updates. */
 function editEach(document: LiveDocument, client: number, count: number, edit: (index: number) => Edit): Uint8Array[] {
@@ -44,28 +49,28 @@ function applyAll(kind: LiveKind, client: number, updates: readonly Uint8Array[]
 }
 
 /** The least that a transaction of Yjs costs: one item under a new key of a map. */
-const yjsFloor = rate(20_000, () => {
-  const map = new Y.Doc().getMap()
-  for (let index = 0; index < 20_000; index++) map.set(`key ${index % 200}`, index)
-})
+const measureYjsFloor = (): number =>
+  rate(20_000, () => {
+    const map = new Y.Doc().getMap()
+    for (let index = 0; index < 20_000; index++) map.set(`key ${index % 200}`, index)
+  })
 
-console.log('cells')
-{
+function* cellRows(yjsFloor: number): Generator<Row> {
   const live = openLiveDocument('set', null)
   live.edit(context(2 ** 50), (apply) => {
     for (let index = 0; index < 60_000; index++) apply({ type: 'set.add', member: `member ${index}` })
   })
   const appendRate = rate(20_000, () => editEach(live, 9, 20_000, (index) => ({ type: 'set.add', member: `new ${index}` })))
-  print('add to a set of 60,000, one transaction each', perSecond(appendRate), against(appendRate, yjsFloor, 'a bare Y.Map write'))
+  yield row('add to a set of 60,000, one transaction each', perSecond(appendRate), against(appendRate, yjsFloor, 'a bare Y.Map write'))
 
   const counter = openLiveDocument('counter', null)
   let updates: Uint8Array[] = []
   const countRate = rate(20_000, () => {
     updates = editEach(counter, 9, 20_000, (index) => ({ type: 'counter.add', key: `post ${index % 200}`, amount: 1n }))
   })
-  print('increment one of 200 counters, one transaction each', perSecond(countRate), against(countRate, yjsFloor, 'a bare Y.Map write'))
+  yield row('increment one of 200 counters, one transaction each', perSecond(countRate), against(countRate, yjsFloor, 'a bare Y.Map write'))
   const applyRate = rate(20_000, () => applyAll('counter', 9, updates))
-  print('check and apply such an increment from a peer', perSecond(applyRate), against(applyRate, yjsFloor, 'a bare Y.Map write'))
+  yield row('check and apply such an increment from a peer', perSecond(applyRate), against(applyRate, yjsFloor, 'a bare Y.Map write'))
 
   const registers = openLiveDocument('register', null)
   const overwriteSeconds = seconds(() =>
@@ -73,8 +78,8 @@ console.log('cells')
   )
   const live200 = encode(Array.from({ length: 200 }, (_, index) => [`key ${index}`, '199999', new Uint8Array(8)])).length
   const stateBytes = registers.state().length
-  print('200,000 overwrites of 200 keys', perSecond(200_000 / overwriteSeconds))
-  print('  their state', `${stateBytes} bytes`, `${(stateBytes / live200).toFixed(1)} x the live cells alone (${live200})`)
+  yield row('200,000 overwrites of 200 keys', perSecond(200_000 / overwriteSeconds))
+  yield row('their state', `${count(stateBytes)} bytes`, { floor: `${live200} bytes, the live cells alone`, ratio: stateBytes / live200 })
 
   const [a, b] = [openLiveDocument('register', null), openLiveDocument('register', null)]
   for (let index = 0; index < 20_000; index++) {
@@ -82,12 +87,12 @@ console.log('cells')
     const update = writer.edit(context(client), (apply) => apply({ type: 'register.set', key: 'key', value: index }))
     if (update !== null) reader.apply(update)
   }
-  print('two writers in turn on one key, 20,000 times: state', `${a.state().length} bytes`)
+  yield row('two writers in turn on one key, 20,000 times: state', `${a.state().length} bytes`)
 
   const state = live.state()
   const loadSeconds = seconds(() => openLiveDocument('set', state))
-  print(`load a set of 80,000 (${state.length.toLocaleString('en')} bytes)`, `${(loadSeconds * 1_000).toFixed(0)} ms`)
-  print('its digest', `${(seconds(() => live.digest()) * 1_000).toFixed(0)} ms`)
+  yield row(`load a set of 80,000 (${state.length.toLocaleString('en')} bytes)`, `${(loadSeconds * 1_000).toFixed(0)} ms`)
+  yield row('digest of a set of 80,000', `${(seconds(() => live.digest()) * 1_000).toFixed(0)} ms`)
 
   const firsts = Array.from({ length: 3_000 }, (_, index) => {
     const client = 1 + ((index * 2_654_435_761) % 2 ** 51)
@@ -100,15 +105,10 @@ console.log('cells')
   const plain = new Y.Doc()
   Y.applyUpdate(plain, state)
   const plainRate = rate(100, () => firsts.slice(0, 100).forEach((update) => Y.applyUpdate(plain, update)))
-  print(
-    'first cells of 3,000 feeds into a set of 80,000',
-    perSecond(oursRate),
-    `${(oursRate / plainRate).toFixed(0)} times as fast as Yjs places them (${perSecond(plainRate)})`,
-  )
+  yield row('first cells of 3,000 feeds into a set of 80,000', perSecond(oursRate), against(oursRate, plainRate, 'as Yjs places them'))
 }
 
-console.log('log segments')
-{
+function* segmentRows(): Generator<Row> {
   const entry = (index: number): EntryContent => ({
     text: `Met Ada on day ${index}; she prefers mornings`,
     tags: ['people'],
@@ -132,19 +132,18 @@ console.log('log segments')
     const appendRate = rate(entries.length, () => {
       updates = segments(2_000, batch)
     })
-    print(`append entries, ${batch} at a time`, perSecond(appendRate), against(appendRate, jsonFloor, 'JSON there and back'))
+    yield row(`append entries, ${batch} at a time`, perSecond(appendRate), against(appendRate, jsonFloor, 'JSON there and back'))
     const readRate = rate(entries.length, () => {
       for (const { update, clock } of updates) if (!readSegmentUpdate(update, 5, clock).ok) throw new Error('refused')
     })
-    print(`check and read entries, ${batch} at a time`, perSecond(readRate), against(readRate, jsonFloor, 'JSON there and back'))
+    yield row(`check and read entries, ${batch} at a time`, perSecond(readRate), against(readRate, jsonFloor, 'JSON there and back'))
   }
   const writer = openSegmentWriter(5)
   const singles = entries.slice(0, 2_048).map((each) => writer.append([each]))
-  print('digest of a full segment of single entries', `${(seconds(() => segmentDigest(singles)) * 1_000).toFixed(0)} ms`)
+  yield row('digest of a full segment of single entries', `${(seconds(() => segmentDigest(singles)) * 1_000).toFixed(0)} ms`)
 }
 
-console.log('text and json')
-{
+function* textRows(yjsFloor: number): Generator<Row> {
   const lines = Array.from({ length: 5_000 }, (_, index) => `this is line ${index} of a long note\n`)
   const text = openLiveDocument('text', null)
   editEach(text, 9, 1, () => ({ type: 'text.put', text: lines.join(''), base: null }))
@@ -155,9 +154,9 @@ console.log('text and json')
       base: null,
     })),
   )
-  print('put a text of 5,000 lines with two changed', perSecond(putRate))
+  yield row('put a text of 5,000 lines with two changed', perSecond(putRate))
   const rewritten = lines.map((line, index) => (index % 3 === 0 ? line.replace('long', 'short') : line)).join('')
-  print(
+  yield row(
     'put it with every third line changed',
     `${(seconds(() => editEach(text, 9, 1, () => ({ type: 'text.put', text: rewritten, base: null }))) * 1_000).toFixed(0)} ms`,
   )
@@ -172,5 +171,12 @@ console.log('text and json')
   const patchRate = rate(1_000, () =>
     editEach(json, 9, 1_000, (index) => ({ type: 'json.merge', patch: { [`task ${index}`]: { status: 'done' } } })),
   )
-  print('patch one of 2,000 tasks', perSecond(patchRate), against(patchRate, yjsFloor, 'a bare Y.Map write'))
+  yield row('patch one of 2,000 tasks', perSecond(patchRate), against(patchRate, yjsFloor, 'a bare Y.Map write'))
+}
+
+export async function* measure(): AsyncGenerator<Row> {
+  const yjsFloor = measureYjsFloor()
+  yield* cellRows(yjsFloor)
+  yield* segmentRows()
+  yield* textRows(yjsFloor)
 }

@@ -126,9 +126,18 @@ export async function openFloor(): Promise<Floor> {
   }
 }
 
-/** What is appended: about as long as thoughts are. */
+const syllables = ['ba', 'den', 'ga', 'lo', 'mir', 'no', 'pel', 'ri', 'sa', 'tum', 'vor', 'wen', 'yi', 'zo']
+/** Texts before they repeat: more than is compressed together. */
+const thoughts = Array.from({ length: 20_000 }, (_, index) => {
+  const number = (at: number): number => (Math.imul(index * 24 + at + 1, 2_654_435_761) >>> 8) % 2_744
+  const word = (spelt: number): string =>
+    `${syllables[spelt % 14]}${syllables[Math.floor(spelt / 14) % 14]}${spelt % 3 === 0 ? '' : syllables[Math.floor(spelt / 196)]}`
+  return Array.from({ length: 16 }, (_, at) => word(number(at))).join(' ')
+})
+
+/** What is appended: some 100 bytes of words, which compress about as well as what people write. */
 export function thought(index: number): string {
-  return `day ${index % 365}: we talked about the garden, the weather and what to cook; she thinks that it will rain (${index})`
+  return `${thoughts[index % thoughts.length]} (${index})`
 }
 
 export async function* measure(scale: Scale): AsyncGenerator<Row> {

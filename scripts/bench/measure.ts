@@ -75,7 +75,7 @@ export function wait(milliseconds: number): Promise<void> {
  * Calls `send` so many times a second, whatever becomes of it: whoever is slow is not spared the next one. Timers of this process are
  * a millisecond coarse, so `send` takes the time when it is called.
  */
-export async function atRate(perSecondWanted: number, total: number, send: (index: number) => void): Promise<void> {
+export async function atRate(perSecondWanted: number, total: number, send: (index: number) => unknown): Promise<void> {
   const began = performance.now()
   for (let index = 0; index < total; index += 1) {
     const due = began + (index * 1_000) / perSecondWanted - performance.now()
@@ -101,14 +101,16 @@ export function processorSeconds(processId: number): number {
 }
 
 /**
- * Bytes that the open TCP connections of a listening port carried so far, both directions together, as the kernel counts what
- * programs gave it: without headers. Null where there is no `ss` to ask.
+ * Bytes that the open TCP connections of a process carried so far, both directions together, as its program gave and took them:
+ * without headers. Not a number where there is no `ss` to ask.
  */
-export function wireBytes(port: number): number | null {
-  const { status, stdout } = spawnSync('ss', ['-tinH', 'state', 'established', `( sport = :${port} )`], { encoding: 'utf8' })
-  if (status !== 0) return null
+export function wireBytes(processId: number): number {
+  const { status, stdout } = spawnSync('ss', ['-tinpHO', 'state', 'established'], { encoding: 'utf8', maxBuffer: 64 << 20 })
+  if (status !== 0) return Number.NaN
   let bytes = 0
-  for (const [, sent] of stdout.matchAll(/bytes_sent:(\d+)/gu)) bytes += Number(sent)
-  for (const [, received] of stdout.matchAll(/bytes_received:(\d+)/gu)) bytes += Number(received)
+  for (const line of stdout.split('\n')) {
+    if (!line.includes(`pid=${processId},`)) continue
+    for (const [, amount] of line.matchAll(/bytes_(?:sent|received):(\d+)/gu)) bytes += Number(amount)
+  }
   return bytes
 }

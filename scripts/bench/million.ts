@@ -1,151 +1,99 @@
 /**
- * What a home with a million log entries costs: `node scripts/bench/million.ts [entries]`. A real daemon in a temporary
- * home: appending at 10,000 entries and at the end, the restart until the first answer, and its memory. Each time stands
- * beside the floor of this machine in the same run: a plain SQLite commit of an equal row.
+ * What a home costs that holds up to a million log entries: a real daemon on its own. Appending at each size, the restart until the first answer,
+ * and the daemon's memory, as a curve.
  */
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
-import { fileURLToPath } from 'node:url'
-import { connect } from '../../src/api/client.ts'
-import type { Agent } from '../../src/api/client.ts'
+import type { Instance } from '../../test/e2e/group.ts'
+import { withDaemons } from './daemons.ts'
+import { thought } from './floor.ts'
+import { atMost, count, inMebibytes, inMilliseconds, perSecond, quantilesOf, residentBytes, secondsOf } from './measure.ts'
+import type { Quantiles, Row, Scale } from './measure.ts'
 
-const total = Number(process.argv[2] ?? 1_000_000)
-const early = 10_000
-const appends = 2_000
-const program = fileURLToPath(new URL('../../src/daemon/main.ts', import.meta.url))
-const directory = mkdtempSync(join(tmpdir(), 'selfsame-million-'))
-const home = join(directory, 'home')
-// As the launcher does: compiled sources are kept from one start to the next.
-const cache = fileURLToPath(new URL('../../node_modules/.cache/selfsame', import.meta.url))
-const environment = {
-  ...process.env,
-  NODE_COMPILE_CACHE: cache,
-  SELFSAME_NETWORK_LISTEN: 'loopback',
-  SELFSAME_NETWORK_MDNS: 'false',
-  SELFSAME_LOG_LEVEL: 'error',
-}
-
-async function run(...args: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [program, ...args, '--home', home], { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
-  await once(createInterface({ input: child.stdout }), 'line')
-  return child
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  child.kill('SIGTERM')
-  await once(child, 'exit')
-}
-
-function quantiles(times: readonly number[]): { readonly p50: number; readonly p99: number } {
-  const sorted = times.toSorted((a, b) => a - b)
-  return { p50: sorted[Math.floor(sorted.length * 0.5)] as number, p99: sorted[Math.floor(sorted.length * 0.99)] as number }
-}
+const log = 'memory'
+/** Seconds and bytes to be reached with a million entries. */
+const restartSecondsMax = 1
+const idleBytesMax = 200 * 2 ** 20
 
 /** Milliseconds of single appends, one after the other. */
-async function timeAppends(agent: Agent): Promise<{ readonly p50: number; readonly p99: number }> {
+async function timeAppends({ agent }: Instance, total: number): Promise<Quantiles> {
   const times: number[] = []
-  for (let index = 0; index < appends; index += 1) {
-    const began = performance.now()
-    await agent.log('memory').append({ text: `a single thought, number ${index}, of about the length that thoughts have` })
-    times.push(performance.now() - began)
-  }
-  return quantiles(times)
+  for (let index = 0; index < total; index += 1)
+    times.push((await secondsOf(() => agent.log(log).append({ text: thought(index) }))) * 1_000)
+  return quantilesOf(times)
 }
 
-/** Milliseconds of a plain commit on this disk. */
-function timeFloor(): { readonly p50: number; readonly p99: number } {
+/** Milliseconds of a plain commit of as many bytes on this disk. */
+function timeCommits(total: number): Quantiles {
+  const directory = mkdtempSync(join(tmpdir(), 'selfsame-commits-'))
   const database = new DatabaseSync(join(directory, 'floor.sqlite'))
-  database.exec(
-    'pragma journal_mode = wal; pragma synchronous = full; create table if not exists rows (id integer primary key, bytes blob)',
-  )
+  database.exec('pragma journal_mode = wal; pragma synchronous = full; create table rows (id integer primary key, bytes blob)')
   const insert = database.prepare('insert into rows (bytes) values (?)')
   const bytes = new Uint8Array(600)
   const times: number[] = []
-  for (let index = 0; index < appends; index += 1) {
+  for (let index = 0; index < total; index += 1) {
     const began = performance.now()
     insert.run(bytes)
     times.push(performance.now() - began)
   }
   database.close()
-  return quantiles(times)
+  rmSync(directory, { recursive: true, force: true })
+  return quantilesOf(times)
 }
 
-async function load(agent: Agent, from: number, to: number): Promise<void> {
-  function* entries(): Generator<{ text: string; tags: string[] }> {
-    for (let index = from; index < to; index += 1) {
+export async function* measure(scale: Scale): AsyncGenerator<Row> {
+  const appends = scale(2_000, 50)
+  const sizes = [scale(10_000, 100), scale(100_000, 200), scale(1_000_000, 300)]
+  yield* withDaemons(1, async function* ([only]) {
+    const instance = only as Instance
+    const { agent } = instance
+    let entries = 0
+    /** The cost of an append against a plain commit in the same minute: comparable also where the machine is busy. */
+    let first: number | undefined
+    for (const size of sizes) {
+      const more = size - entries
+      const seconds = await secondsOf(() =>
+        agent.log(log).import(Array.from({ length: more }, (_, index) => ({ text: thought(entries + index) }))),
+      )
+      const loadedBytes = residentBytes(instance.processId)
+      await timeAppends(instance, appends)
+      const [before, cost, after] = [timeCommits(appends), await timeAppends(instance, appends), timeCommits(appends)]
+      entries = size + 2 * appends
+      const floor = (before.p50 + after.p50) / 2
+      const ratio = cost.p50 / floor
       yield {
-        text: `day ${index % 365}: we talked about the garden, the weather and what to cook; she thinks that it will rain (${index})`,
-        tags: [`t${index % 10}`],
+        what: `append at ${count(size)} entries, one after the other: p50 / p99`,
+        measured: `${inMilliseconds(cost.p50)} / ${inMilliseconds(cost.p99)}`,
+        floor: `${inMilliseconds(floor)}, a commit`,
+        ratio,
+        ...(first === undefined ? {} : { goal: atMost(`1.2 times that at ${count(sizes[0] as number)}`, ratio / first, 1.2) }),
+      }
+      first ??= ratio
+
+      await instance.stop()
+      const restart = await secondsOf(async () => {
+        await instance.up()
+        if ((await agent.log(log).page({ order: 'newest', limit: 10 })).entries.length !== 10) throw new Error('the first read is short')
+      })
+      yield {
+        what: `restart with ${count(size)} entries to first answer`,
+        measured: inMilliseconds(restart * 1_000),
+        goal: atMost(`${restartSecondsMax} s`, restart, restartSecondsMax),
+      }
+      const idleBytes = residentBytes(instance.processId)
+      let read = 0
+      for await (const _ of agent.log(log).read()) if (++read === Math.min(size, 20_000)) break
+      yield {
+        what: `memory with ${count(size)} entries: idle after a restart / after an import of ${count(more)} (${perSecond(more / seconds)}) / after reading ${count(read)}`,
+        measured: [idleBytes, loadedBytes, residentBytes(instance.processId)].map(inMebibytes).join(' / '),
+        goal: atMost(`idle ${inMebibytes(idleBytesMax)}`, idleBytes, idleBytesMax),
+      }
+      yield {
+        what: `disk for each of ${count(size)} entries`,
+        measured: `${count(statSync(join(instance.home, 'memory.sqlite')).size / entries)} bytes`,
       }
     }
-  }
-  await agent.log('memory').import(entries())
-}
-
-function residentMegabytes(child: ChildProcess): number {
-  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8')
-  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024)
-}
-
-const show = (milliseconds: number): string => `${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms`
-
-try {
-  const init = spawn(process.execPath, [program, 'init', '--agent', 'bench', '--name', 'bench', '--home', home], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: environment,
   })
-  await once(init, 'exit')
-  let daemon = await run('run')
-  let agent = await connect({ home })
-  await load(agent, 0, early)
-  await timeAppends(agent)
-  const floorEarly = timeFloor()
-  const atEarly = await timeAppends(agent)
-
-  const began = performance.now()
-  await load(agent, early, total)
-  const loadSeconds = (performance.now() - began) / 1_000
-  const loaded = residentMegabytes(daemon)
-  await timeAppends(agent)
-  const floorLate = timeFloor()
-  const atLate = await timeAppends(agent)
-  await agent.close()
-  await stop(daemon)
-  const databaseMegabytes = Math.round(statSync(join(home, 'memory.sqlite')).size / 2 ** 20)
-
-  const restarted = performance.now()
-  daemon = await run('run')
-  agent = await connect({ home })
-  const page = await agent.log('memory').page({ order: 'newest', limit: 10 })
-  const firstAnswer = performance.now() - restarted
-  if (page.entries.length !== 10) throw new Error('the first read did not give ten entries')
-  const idle = residentMegabytes(daemon)
-  let seen = 0
-  for await (const _ of agent.log('memory').read()) if (++seen === 20_000) break
-  const afterReading = residentMegabytes(daemon)
-  await agent.close()
-  await stop(daemon)
-
-  process.stdout.write(
-    [
-      `| what | figure | floor | ratio |`,
-      `|---|---|---|---|`,
-      `| single append at ${early} entries, p50 / p99 | ${show(atEarly.p50)} / ${show(atEarly.p99)} | ${show(floorEarly.p50)} | ${(atEarly.p50 / floorEarly.p50).toFixed(1)} |`,
-      `| single append at ${total} entries, p50 / p99 | ${show(atLate.p50)} / ${show(atLate.p99)} | ${show(floorLate.p50)} | ${(atLate.p50 / floorLate.p50).toFixed(1)} |`,
-      `| the one against the other | ${(atLate.p50 / atEarly.p50).toFixed(2)} times | | |`,
-      `| import | ${Math.round((total - early) / loadSeconds)} entries a second | | |`,
-      `| from the start of the process to the first answer | ${show(firstAnswer)} | | |`,
-      `| memory after the import / after a restart / after reading 20,000 | ${loaded} / ${idle} / ${afterReading} MiB | | |`,
-      `| database | ${databaseMegabytes} MiB | | |`,
-      '',
-    ].join('\n'),
-  )
-} finally {
-  rmSync(directory, { recursive: true, force: true })
 }

@@ -1,7 +1,6 @@
 /**
- * Measures the store on disk, filled with so many envelopes of one log entry each: `node scripts/bench/store.ts [100000]`.
- * Beside a figure stands its floor: the same bytes committed by plain node:sqlite in one thread, into one table without an
- * index. The ratio is what the schema, the thread and the checks cost. Both take turns, so that a busy machine slows both.
+ * The store on disk by itself, filled with envelopes of one log entry each. The floor is the same bytes committed by plain node:sqlite in one thread,
+ * into one table without an index, so the ratio is what the schema, the thread and the checks cost. Both take turns, so that a busy machine slows both.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,10 +12,10 @@ import { headerHash } from '../../src/feed/index.ts'
 import type { OperationId } from '../../src/feed/index.ts'
 import { openSqliteStore } from '../../src/storage/index.ts'
 import type { Store, WriteBatch } from '../../src/storage/index.ts'
+import { count, inMebibytes, inMilliseconds, perSecond, quantilesOf, secondsOf } from './measure.ts'
+import type { Quantiles, Row, Scale } from './measure.ts'
 
-const singles = 3_000
 const envelopesInBatch = 500
-const envelopesToFill = Number(process.argv[2] ?? 100_000)
 
 const hex = (value: number, bytes: number): string => value.toString(16).padStart(bytes * 2, '0')
 /** Spreads numbers like hashes, so that indexes are hit at random places. */
@@ -82,10 +81,8 @@ function rowsOf(batch: WriteBatch): number {
   )
 }
 
-interface Timing {
+interface Timing extends Quantiles {
   readonly perSecond: number
-  readonly p50Milliseconds: number
-  readonly p99Milliseconds: number
 }
 
 /** Times `rounds` rounds of each action, in turns, on what `prepare` made for the round. The figures are of each action's own time. */
@@ -106,22 +103,14 @@ async function timed<Input>(
   }
   return times.map((own) => {
     const seconds = own.reduce((sum, time) => sum + time, 0) / 1_000
-    own.sort((a, b) => a - b)
-    const quantile = (part: number): number => own[Math.floor((own.length - 1) * part)] ?? 0
-    return { perSecond: (rounds * itemsPerRound) / seconds, p50Milliseconds: quantile(0.5), p99Milliseconds: quantile(0.99) }
+    return { perSecond: (rounds * itemsPerRound) / seconds, ...quantilesOf(own) }
   })
 }
 
-function print(name: string, unit: string, [timing, floor]: readonly Timing[]): void {
-  if (timing === undefined) return
-  const ratio =
-    floor === undefined
-      ? ''
-      : `, ${(timing.p50Milliseconds / floor.p50Milliseconds).toFixed(1)} times the floor (${floor.p50Milliseconds.toFixed(3)} ms)`
-  const rate = Math.round(timing.perSecond).toLocaleString('en')
-  console.log(
-    `${name.padEnd(34)} ${rate} ${unit}/s, p50 ${timing.p50Milliseconds.toFixed(3)} ms, p99 ${timing.p99Milliseconds.toFixed(2)} ms${ratio}`,
-  )
+function row(what: string, unit: string, [timing, floor]: readonly Timing[]): Row {
+  if (timing === undefined) throw new Error('nothing was timed')
+  const measured = `${count(timing.perSecond)} ${unit}/s, p50 ${inMilliseconds(timing.p50)}, p99 ${inMilliseconds(timing.p99)}`
+  return floor === undefined ? { what, measured } : { what, measured, floor: inMilliseconds(floor.p50), ratio: timing.p50 / floor.p50 }
 }
 
 /** One table, no index: as many rows of the bytes of an envelope and its entry. */
@@ -137,60 +126,63 @@ function openFloor(path: string): (rows: number) => void {
   }
 }
 
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
-
-async function measure(directory: string): Promise<void> {
+async function* rowsIn(directory: string, scale: Scale): AsyncGenerator<Row> {
+  const singles = scale(3_000, 20)
+  const toFill = scale(100_000, 1_000)
   const path = join(directory, 'store.sqlite')
   const floor = openFloor(join(directory, 'floor.sqlite'))
-  const open = async (checkFirst: boolean): Promise<Store> => {
-    const start = performance.now()
-    const opened = await openSqliteStore({ path, logger: silentLogger, checkFirst })
-    console.log(
-      `opened ${mebibytes(statSync(path).size)} ${checkFirst ? 'with' : 'without'} a check in ${(performance.now() - start).toFixed(0)} ms`,
-    )
-    return opened
-  }
+  const open = (checkFirst: boolean): Promise<Store> => openSqliteStore({ path, logger: silentLogger, checkFirst })
   let store = await open(false)
   let sequence = 1
-  const next = (count: number) => (): WriteBatch => {
-    const batch = batchAt(sequence, count)
-    sequence += count
+  const next = (total: number) => (): WriteBatch => {
+    const batch = batchAt(sequence, total)
+    sequence += total
     return batch
   }
   const commit = (batch: WriteBatch): Promise<void> => store.commit(batch)
-  await timed(200, 1, next(1), commit)
-  print('one envelope, one commit', 'commits', await timed(singles, 1, next(1), commit, () => floor(1)))
+  await timed(scale(200, 10), 1, next(1), commit)
+  yield row('store: one envelope, one commit', 'commits', await timed(singles, 1, next(1), commit, () => floor(1)))
 
-  const fillings = envelopesToFill / envelopesInBatch
-  const filling = await timed(fillings, envelopesInBatch, next(envelopesInBatch), commit, () => floor(envelopesInBatch))
-  print(`${envelopesInBatch} envelopes, one commit`, 'envelopes', filling)
+  const filling = await timed(toFill / envelopesInBatch, envelopesInBatch, next(envelopesInBatch), commit, () => floor(envelopesInBatch))
+  yield row(`store: ${envelopesInBatch} envelopes, one commit`, 'envelopes', filling)
   const rows = rowsOf(batchAt(sequence, envelopesInBatch)) / envelopesInBatch
-  console.log(
-    `${''.padEnd(34)} ${Math.round((filling[0]?.perSecond ?? 0) * rows).toLocaleString('en')} rows/s at ${rows.toFixed(1)} rows an envelope`,
-  )
+  yield { what: `store: rows, ${rows.toFixed(1)} an envelope`, measured: perSecond((filling[0]?.perSecond ?? 0) * rows) }
   await store.close()
-  console.log(`${(statSync(path).size / sequence).toFixed(0)} bytes on disk an envelope, 530 of them its own`)
+  yield {
+    what: 'store: disk for each envelope, 530 bytes of which are its own',
+    measured: `${count(statSync(path).size / sequence)} bytes`,
+  }
 
-  await (await open(true)).close()
-  store = await open(false)
-  const start = performance.now()
-  store.entries({ document, newestFirst: true, limit: 100 })
-  console.log(`first read in ${(performance.now() - start).toFixed(1)} ms`)
-  print('one envelope, one commit, full', 'commits', await timed(singles, 1, next(1), commit, () => floor(1)))
-  const spread = (round: number): number => 1 + ((round * 7_919) % (envelopesToFill - 100))
+  const size = inMebibytes(statSync(path).size)
+  yield {
+    what: `store: opened, ${size}, its database checked first`,
+    measured: inMilliseconds((await secondsOf(async () => (await open(true)).close())) * 1_000),
+  }
+  yield {
+    what: `store: opened, ${size}`,
+    measured: inMilliseconds(
+      (await secondsOf(async () => {
+        store = await open(false)
+      })) * 1_000,
+    ),
+  }
+  yield row('store: one envelope, one commit, filled', 'commits', await timed(singles, 1, next(1), commit, () => floor(1)))
+  const spread = (round: number): number => 1 + ((round * 7_919) % (toFill - 100))
+  const reads = scale(500, 10)
   const readEnvelopes = (from: number): void => void store.envelopes(feed, from, from + 99, Infinity)
-  print('read 100 envelopes of a feed', 'envelopes', await timed(500, 100, spread, readEnvelopes))
+  yield row('store: read 100 envelopes of a feed', 'envelopes', await timed(reads, 100, spread, readEnvelopes))
   const readEntries = (from: number): void => void store.entries({ document, timeMin: entryTime(from), limit: 100 })
-  print('read 100 entries', 'entries', await timed(500, 100, spread, readEntries))
+  yield row('store: read 100 entries', 'entries', await timed(reads, 100, spread, readEntries))
   const hashOfEnvelope = (round: number): EnvelopeHash => headerHash(headerAt(spread(round)))
-  print('locate an envelope', 'envelopes', await timed(1_000, 1, hashOfEnvelope, (hash) => void store.locate(hash)))
-  console.log(`resident memory ${mebibytes(process.memoryUsage.rss())}`)
+  yield row('store: locate an envelope', 'envelopes', await timed(2 * reads, 1, hashOfEnvelope, (hash) => void store.locate(hash)))
   await store.close()
 }
 
-const directory = mkdtempSync(join(tmpdir(), 'selfsame-bench-'))
-try {
-  await measure(directory)
-} finally {
-  rmSync(directory, { recursive: true })
+export async function* measure(scale: Scale): AsyncGenerator<Row> {
+  const directory = mkdtempSync(join(tmpdir(), 'selfsame-bench-'))
+  try {
+    yield* rowsIn(directory, scale)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 }

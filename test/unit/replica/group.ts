@@ -3,7 +3,7 @@ import { createSigningKey, silentLogger } from '../../../src/core/index.ts'
 import { foundAgent, instanceIdOf, memberTableOf, signAdmission, signClaim } from '../../../src/membership/index.ts'
 import type { MembershipRecord, Role } from '../../../src/membership/index.ts'
 import { createMemoryNetwork } from '../../../src/network/index.ts'
-import type { MemoryNetwork, TransportHandlers } from '../../../src/network/index.ts'
+import type { Channel, MemoryNetwork, TransportHandlers } from '../../../src/network/index.ts'
 import { Replica, addressBookToMeta } from '../../../src/replica/index.ts'
 import { createMemoryStore } from '../../../src/storage/index.ts'
 import type { MemoryStore } from '../../../src/storage/index.ts'
@@ -47,6 +47,8 @@ export async function openGroup(
     readonly rootKeyAt?: readonly number[]
     /** Throws where a store shall not open again. */
     readonly reopening?: () => void
+    /** Told of every frame and gossip message that an instance sends. */
+    readonly sent?: (channel: Channel | 'gossip', bytes: Uint8Array) => void
   } = {},
 ): Promise<Group> {
   const time = new VirtualTime()
@@ -87,7 +89,13 @@ export async function openGroup(
     const send = transport.send.bind(transport)
     transport.send = (link, channel, bytes) => {
       sent[index] = (sent[index] ?? 0) + bytes.length
+      options.sent?.(channel, bytes)
       return send(link, channel, bytes)
+    }
+    const publish = transport.publish.bind(transport)
+    transport.publish = (bytes) => {
+      options.sent?.('gossip', bytes)
+      publish(bytes)
     }
     let replica: Replica | null = null
     let disk: MemoryStore | null = null
