@@ -134,12 +134,14 @@ export function memberTableOf(agent: AgentId, records: Iterable<MembershipRecord
   return set
 }
 
-/** The table of records as stored; those that cannot be read are left out. */
-export function memberTableFrom(agent: AgentId, rows: Iterable<{ readonly bytes: Uint8Array }>): MemberTable {
-  return memberTableOf(
-    agent,
+/** The table, with its writing side, of records as stored; those that cannot be read are left out. */
+export function memberTableFrom(agent: AgentId, rows: Iterable<{ readonly bytes: Uint8Array }>): MemberSet {
+  const set = createMemberSet(agent)
+  set.add(
     Array.from(rows, ({ bytes }) => decodeRecord(bytes)).flatMap((record) => (record.ok ? [record.value] : [])),
+    true,
   )
+  return set
 }
 
 export function createMemberSet(agent: AgentId): MemberSet {

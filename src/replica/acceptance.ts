@@ -7,6 +7,7 @@ import type { FeedId, InstanceId } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import type { CutPlace, MemberTable } from '../membership/index.ts'
+import { soundOr } from './ledger.ts'
 import type { FeedState, Ledger } from './ledger.ts'
 
 /**
@@ -65,12 +66,12 @@ export class Acceptance {
     this.#reached.clear()
   }
 
-  /** A feed as others are told of it: what does not count is not offered. Null where nothing of it counts. */
+  /** A feed as others are told of it: what does not count is not offered. Null where nothing of it counts, or damage hides what does. */
   told(state: FeedState): FrontierEntry | null {
-    const { applied, feed, have, head } = state
+    const { applied, feed, have } = state
     const counts = Math.min(have, Math.max(applied, this.cut(state)))
-    if (counts === 0) return null
-    return { feed, have: counts, head: counts === have ? head : this.#ledger.envelope(feed, counts).hash, applied }
+    const head = counts === 0 ? null : soundOr(null, () => this.#ledger.hashAt(state, counts))
+    return head === null ? null : { feed, have: counts, head, applied }
   }
 
   /** The lineage of which so much waits that this envelope may not wait, too. Null where it may, or need not: what can be applied at once is always taken. */

@@ -7,6 +7,7 @@ import type { EnvelopeHash, FeedId } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
 import type { MemberTable } from '../membership/index.ts'
+import { DamagedEnvelope } from '../storage/index.ts'
 import type { Acceptance } from './acceptance.ts'
 import type { Ledger } from './ledger.ts'
 import type { Materialiser } from './materialiser.ts'
@@ -20,6 +21,8 @@ export interface ApplierOptions {
   readonly refuse: (feed: FeedId, reason: string) => void
   /** Something of a feed was applied. */
   readonly applied: (feed: FeedId) => void
+  /** Feeds that wait until something damaged is repaired. Whoever catches what `apply` throws has to load everything anew. */
+  readonly held: Set<FeedId>
 }
 
 export class Applier {
@@ -28,6 +31,7 @@ export class Applier {
   readonly #ready = new Set<FeedId>()
   /** Feeds whose next envelope waits for the envelope of that hash. */
   readonly #waiting = new Map<EnvelopeHash, Set<FeedId>>()
+  #hasHeld = false
 
   constructor(options: ApplierOptions) {
     this.#options = options
@@ -36,6 +40,11 @@ export class Applier {
 
   get hasWork(): boolean {
     return this.#ready.size > 0
+  }
+
+  /** Whether the last `apply` ended because something is damaged that a feed needs. */
+  get hasHeld(): boolean {
+    return this.#hasHeld
   }
 
   /** Looks at every feed again: it was just loaded, or the members have changed. */
@@ -59,25 +68,38 @@ export class Applier {
     for (const feed of feeds) this.#ready.add(feed)
   }
 
-  /** Applies what is ready, within the bounds. */
+  /** Applies what is ready, within the bounds. Throws `DamagedEnvelope` where something is damaged that a feed needs, and holds that feed. */
   apply(countMax: number, bytesMax: number): void {
-    const { applied, ledger, materialiser } = this.#options
-    let count = 0
-    let bytes = 0
+    const { held } = this.#options
+    const left = { count: countMax, bytes: bytesMax }
     for (const feed of this.#ready) {
       this.#ready.delete(feed)
-      for (let next = ledger.nextToApply(feed); next !== undefined && this.#isReady(next); next = ledger.nextToApply(feed)) {
-        if (count >= countMax || bytes >= bytesMax) {
-          this.#ready.add(feed)
-          return
-        }
-        materialiser.apply(next)
-        applied(feed)
-        count += 1
-        bytes += envelopeSize(next)
-        this.wake(next.hash)
+      if (held.has(feed)) continue
+      try {
+        if (!this.#applyFeed(feed, left)) return
+      } catch (error) {
+        this.#hasHeld = error instanceof DamagedEnvelope
+        if (this.#hasHeld) held.add(feed)
+        throw error
       }
     }
+  }
+
+  /** False: there is more, beyond what was left of the bounds. */
+  #applyFeed(feed: FeedId, left: { count: number; bytes: number }): boolean {
+    const { applied, ledger, materialiser } = this.#options
+    for (let next = ledger.nextToApply(feed); next !== undefined && this.#isReady(next); next = ledger.nextToApply(feed)) {
+      if (left.count <= 0 || left.bytes <= 0) {
+        this.#ready.add(feed)
+        return false
+      }
+      materialiser.apply(next)
+      applied(feed)
+      left.count -= 1
+      left.bytes -= envelopeSize(next)
+      this.wake(next.hash)
+    }
+    return true
   }
 
   /** Whether the next envelope of its feed can be applied; else its feed waits, or is looked at again when the members change. */

@@ -5,7 +5,7 @@
 import { stampToMilliseconds } from '../core/index.ts'
 import type { Clock, DocumentId, FeedId, InstanceId } from '../core/index.ts'
 import type { Engine } from './engine.ts'
-import { storedToEnvelope } from './ledger.ts'
+import { soundOr, storedToEnvelope } from './ledger.ts'
 import type { Told } from './session.ts'
 
 /** Reads of the store in one step: some milliseconds of work. */
@@ -91,7 +91,7 @@ export async function coverageOf(source: CoverageSource, standing: Standing): Pr
   for (const { admittedAt, documents: touched, feeds, instance } of lacking) {
     let oldestAt = Infinity
     for (const [feed, applied] of feeds) {
-      const [stored] = engine.store.envelopes(feed, applied + 1, applied + 1, 1)
+      const [stored] = soundOr([], () => engine.store.envelopes(feed, applied + 1, applied + 1, 1))
       if (stored !== undefined) oldestAt = Math.min(oldestAt, stampToMilliseconds(storedToEnvelope(stored).header.stamp))
       await step()
     }

@@ -6,22 +6,22 @@
 import { HybridClock, SelfsameError } from '../core/index.ts'
 import type { Clock, DocumentId, FeedId, InstanceId, Logger, Random } from '../core/index.ts'
 import type { Envelope, FrontierEntry, Header } from '../feed/index.ts'
-import { createMemberSet, decodeRecord } from '../membership/index.ts'
 import type { MemberSet, MembershipRecord } from '../membership/index.ts'
-import { CommitFailure } from '../storage/index.ts'
-import type { EvidenceRow, Store } from '../storage/index.ts'
-import { Acceptance } from './acceptance.ts'
-import { Applier } from './applier.ts'
+import { CommitFailure, DamagedEnvelope } from '../storage/index.ts'
+import type { Damage, EvidenceRow, Store } from '../storage/index.ts'
 import type { LocalWrite, PendingWrite, WriteOutcome } from './draft.ts'
 import { Intake } from './intake.ts'
 import type { IntakeTarget } from './intake.ts'
-import { Ledger } from './ledger.ts'
-import type { FeedState } from './ledger.ts'
-import { Materialiser } from './materialiser.ts'
+import type { FeedState, Ledger } from './ledger.ts'
+import { loadFrom } from './loaded.ts'
+import type { Loaded } from './loaded.ts'
+import type { Materialiser } from './materialiser.ts'
+import { stageMending } from './mending.ts'
+import type { Mending } from './mending.ts'
 import { Rebuild, rebuildName } from './rebuild.ts'
 import type { RebuildFacts } from './rebuild.ts'
+import { readOnlyError, stoppingError, stuckError } from './refusals.ts'
 import { mayWrite, writeRefusal } from './right-to-write.ts'
-import { Writer } from './writer.ts'
 import type { BuiltWrites, Identity } from './writer.ts'
 
 /** Envelopes stored or applied in one commit: about 20 ms of work, so that the loop is never held up longer. */
@@ -73,6 +73,8 @@ interface Batch {
   readonly settle: readonly (() => void)[]
   readonly writes: readonly PendingWrite[]
   readonly records: readonly MembershipRecord[]
+  /** Damaged envelopes are whole again: whatever waited for that goes on. */
+  readonly mended: boolean
   readonly puts: readonly PendingPut[]
   readonly evidence: boolean
 }
@@ -81,18 +83,10 @@ interface PendingPut {
   readonly records: readonly MembershipRecord[]
   readonly meta: ReadonlyMap<string, Uint8Array | null>
   readonly evidence: readonly EvidenceRow[]
+  readonly evidenceRemoved: readonly string[]
+  readonly mending: Mending
   resolve(): void
   reject(error: unknown): void
-}
-
-/** What is loaded from a store and void when a commit fails. */
-interface Loaded {
-  readonly store: Store
-  readonly ledger: Ledger
-  readonly acceptance: Acceptance
-  readonly applier: Applier
-  readonly materialiser: Materialiser
-  readonly writer: Writer
 }
 
 export class Engine {
@@ -101,7 +95,6 @@ export class Engine {
   /** How often writes that had not seen each other were merged since this process started, by document. */
   readonly conflicts = new Map<DocumentId, number>()
   #loaded: Loaded
-  #members: MemberSet
   /** As told to others: only what is durable. */
   readonly #durable = new Map<FeedId, FrontierEntry>()
   readonly #listeners = new Set<(committed: Committed) => void>()
@@ -113,6 +106,11 @@ export class Engine {
   #reads: (() => void)[] = []
   readonly #intake: Intake
   readonly #rebuild: Rebuild
+
+  /** Feeds that are not applied any further, and whether nothing is stored or written, until something damaged is repaired. */
+  readonly #held = new Set<FeedId>()
+  #isStuck = false
+  #damageFound: (damage: Damage) => void = () => {}
 
   #state: 'running' | 'committing' | 'recovering' | 'read-only' | 'closed' = 'running'
   #pumpScheduled = false
@@ -126,7 +124,6 @@ export class Engine {
     this.#hybridClock = new HybridClock(options.clock)
     this.#intake = new Intake({ hybridClock: this.#hybridClock, now: () => options.clock.now(), logger: options.logger })
     this.#rebuild = new Rebuild(options.clock)
-    this.#members = createMemberSet(options.identity.agent)
     this.#loaded = this.#load(store)
   }
 
@@ -147,7 +144,7 @@ export class Engine {
   }
 
   get members(): MemberSet {
-    return this.#members
+    return this.#loaded.members
   }
 
   get isReadOnly(): boolean {
@@ -156,6 +153,11 @@ export class Engine {
 
   /** Whether envelopes from peers are taken in right now. */
   get takesEnvelopes(): boolean {
+    return this.canStore && !this.#isStuck
+  }
+
+  /** Whether anything can be stored right now. */
+  get canStore(): boolean {
     return this.#state === 'running' || this.#state === 'committing'
   }
 
@@ -216,9 +218,10 @@ export class Engine {
   write(write: LocalWrite): Promise<WriteOutcome> {
     if (this.#state === 'closed') return Promise.reject(stoppingError())
     if (this.#state === 'read-only') return Promise.reject(readOnlyError())
+    if (this.#isStuck) return Promise.reject(stuckError())
     if (this.#writes.length >= queuedWritesMax)
       return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
-    if (!mayWrite(this.#members, this.#options.identity)) return Promise.reject(writeRefusal(this.#members, this.#options.identity))
+    if (!mayWrite(this.members, this.#options.identity)) return Promise.reject(writeRefusal(this.members, this.#options.identity))
     return new Promise((resolve, reject) => {
       this.#writes.push({ write, resolve, reject })
       this.#schedulePump()
@@ -237,16 +240,24 @@ export class Engine {
     return done
   }
 
-  /** Stores records, meta values and evidence; resolves once they are durable. The records' signatures are checked already. */
+  /** Calls `listener`, the last one given, where a read of the store comes upon something damaged. It must not read the store itself. */
+  onDamage(listener: (damage: Damage) => void): void {
+    this.#damageFound = listener
+  }
+
+  /** Stores records, meta values and evidence, and writes again what is damaged; resolves once they are durable. The records' signatures are checked already. */
   put(rows: {
     records?: readonly MembershipRecord[]
     meta?: ReadonlyMap<string, Uint8Array | null>
     evidence?: readonly EvidenceRow[]
+    evidenceRemoved?: readonly string[]
+    mending?: Mending
   }): Promise<void> {
     if (this.#state === 'closed' || this.#state === 'read-only')
       return Promise.reject(this.#state === 'closed' ? stoppingError() : readOnlyError())
     return new Promise((resolve, reject) => {
-      this.#puts.push({ records: rows.records ?? [], meta: rows.meta ?? new Map(), evidence: rows.evidence ?? [], resolve, reject })
+      const { evidence = [], evidenceRemoved = [], mending = {}, meta = new Map(), records = [] } = rows
+      this.#puts.push({ records, meta, evidence, evidenceRemoved, mending, resolve, reject })
       this.#schedulePump()
     })
   }
@@ -298,43 +309,22 @@ export class Engine {
   }
 
   #load(store: Store): Loaded {
-    const { identity, random, cacheBytes } = this.#options
-    const ledger = new Ledger(store)
-    this.#members = createMemberSet(identity.agent)
-    this.#members.add(
-      store.records().map((row) => readStoredRecord(row.bytes)),
-      true,
-    )
-    const acceptance = new Acceptance(ledger, this.#members)
-    const lineageOf = (instance: InstanceId): InstanceId => this.#members.lineageOf(instance)
-    const materialiser = new Materialiser({ store, ledger, cacheBytes, lineageOf, conflicts: this.conflicts })
-    const applier = new Applier({
-      ledger,
-      acceptance,
-      materialiser,
-      members: this.#members,
-      refuse: (feed, reason) => this.#intake.refuse(feed, reason),
-      applied: (feed) => this.#intake.applied(lineageOf(ledger.feed(feed)?.instance as InstanceId)),
+    const loaded = loadFrom(store, {
+      ...this.#options,
+      hybridClock: this.#hybridClock,
+      intake: this.#intake,
+      conflicts: this.conflicts,
+      held: this.#held,
     })
+    store.onDamage((damage) => this.#damageFound(damage))
     this.#durable.clear()
-    for (const state of ledger.feeds()) {
-      this.#hybridClock.merge(state.headStamp)
-      const told = acceptance.told(state)
+    for (const state of loaded.ledger.feeds()) {
+      const told = loaded.acceptance.told(state)
       if (told !== null) this.#durable.set(state.feed, told)
     }
-    const writer = new Writer({
-      identity,
-      store,
-      ledger,
-      materialiser,
-      hybridClock: this.#hybridClock,
-      random,
-      recordHeads: () => this.#members.rightOf(identity.instance, identity.key.publicKey),
-      lineageOf,
-    })
     this.#rebuild.loaded(store.meta(rebuildName))
-    if (applier.hasWork || this.isRebuilding) this.#schedulePump()
-    return { store, ledger, acceptance, applier, materialiser, writer }
+    if (loaded.applier.hasWork || this.isRebuilding) this.#schedulePump()
+    return loaded
   }
 
   #schedulePump(): void {
@@ -343,44 +333,49 @@ export class Engine {
     queueMicrotask(() => {
       this.#pumpScheduled = false
       if (this.#state !== 'running' || !this.#hasWork()) return
+      const writes = [...this.#writes]
+      const puts = this.#takePuts()
       try {
-        this.#pump()
+        this.#pump(puts)
       } catch (error) {
-        this.#options.fatal(error)
+        if (error instanceof DamagedEnvelope) this.#giveUpBatch(puts, writes)
+        else this.#options.fatal(error)
       }
     })
   }
 
   #hasWork(): boolean {
-    if (this.#rebuild.asked !== null || this.isRebuilding) return true
+    if (this.#isStuck) return this.#puts.some((put) => put.records.length === 0)
+    if (this.#rebuild.asked !== null || (this.isRebuilding && this.#held.size === 0)) return true
     return this.#writes.length > 0 || this.#puts.length > 0 || !this.#intake.isEmpty || this.#loaded.applier.hasWork
   }
 
-  #pump(): void {
+  #pump(puts: readonly PendingPut[]): void {
     const { applier, ledger, materialiser, writer } = this.#loaded
-    const puts = this.#takePuts()
+    for (const { mending } of puts) stageMending(mending, this.#loaded)
     const records = puts.flatMap((put) => this.#addRecords(put.records))
     for (const put of puts) {
       for (const [name, value] of put.meta) ledger.rows.meta.set(name, value)
       ledger.rows.evidence.push(...put.evidence)
+      ledger.rows.evidenceRemoved.push(...put.evidenceRemoved)
     }
     const cause = records.length === 0 ? this.#rebuild.asked : this.#membersChanged() ? membersChangedCause : null
     const cleared = cause !== null
     if (cleared) ledger.rows.meta.set(rebuildName, this.#rebuild.begin(cause))
     // What waited while this instance lost its right to write would be taken by nobody.
-    if (records.length > 0 && !mayWrite(this.#members, this.#options.identity))
-      for (const pending of this.#writes.splice(0)) pending.reject(writeRefusal(this.#members, this.#options.identity))
+    if (records.length > 0 && !mayWrite(this.members, this.#options.identity))
+      for (const pending of this.#writes.splice(0)) pending.reject(writeRefusal(this.members, this.#options.identity))
     ledger.rows.derivedCleared = cleared
     // What is thrown away in this commit is built anew from the next on.
-    if (!cleared) {
+    if (!cleared && !this.#isStuck) {
       this.#intake.take(this.#intakeTarget(), batchEnvelopesMax, batchBytesMax)
       applier.apply(batchEnvelopesMax, batchBytesMax)
     }
-    const rebuilt = this.isRebuilding && !cleared && !applier.hasWork
+    const rebuilt = this.isRebuilding && !cleared && !this.#isStuck && this.#held.size === 0 && !applier.hasWork
     if (rebuilt) ledger.rows.meta.set(rebuildName, null)
     const writes = [...this.#writes]
     // A request answers to all that was applied before it, so it waits until that is there again.
-    const built = cleared || (this.isRebuilding && !rebuilt) ? nothingBuilt : writer.build(this.#writes)
+    const built = cleared || this.#isStuck || (this.isRebuilding && !rebuilt) ? nothingBuilt : writer.build(this.#writes)
     materialiser.finishBatch()
     const taken = writes.slice(0, writes.length - this.#writes.length)
     const batch: Batch = {
@@ -391,6 +386,7 @@ export class Engine {
       settle: built.settle,
       writes: taken,
       records,
+      mended: ledger.rows.envelopesReplaced.length > 0,
       puts,
       evidence: ledger.rows.evidence.length > 0,
     }
@@ -403,10 +399,23 @@ export class Engine {
     this.#commit(batch)
   }
 
+  /**
+   * A batch came upon a damaged envelope. It is given up, and begun again without the feed that needs the envelope; where it was not a feed
+   * that does, nothing but repairs is stored until the envelope is whole, and requests are refused.
+   */
+  #giveUpBatch(puts: readonly PendingPut[], writes: readonly PendingWrite[]): void {
+    this.#puts.unshift(...puts)
+    this.#intake.clear()
+    this.#isStuck = !this.#loaded.applier.hasHeld
+    if (this.#isStuck) for (const pending of [...writes, ...this.#writes.splice(0)]) pending.reject(stuckError())
+    this.#loaded = this.#load(this.store)
+    this.#schedulePump()
+  }
+
   /** What is to be put now. Records wait for the end of a rebuild: what was applied is not judged by a table that has moved before it is there again. */
   #takePuts(): readonly PendingPut[] {
     const puts = this.#puts.splice(0)
-    if (this.isRebuilding) this.#puts = puts.filter((put) => put.records.length > 0)
+    if (this.isRebuilding || this.#isStuck) this.#puts = puts.filter((put) => put.records.length > 0)
     return puts.filter((put) => !this.#puts.includes(put))
   }
 
@@ -418,20 +427,20 @@ export class Engine {
     const { acceptance, applier, writer } = this.#loaded
     acceptance.forget()
     applier.lookAtAll()
-    if (mayWrite(this.#members, this.#options.identity)) {
+    if (mayWrite(this.members, this.#options.identity)) {
       writer.declareApplied((past, feed) => acceptance.isExposed(past, feed))
       return false
     }
-    return this.#members.member(this.#options.identity.instance) !== undefined && acceptance.isOverrun()
+    return this.members.member(this.#options.identity.instance) !== undefined && acceptance.isOverrun()
   }
 
   #addRecords(offered: readonly MembershipRecord[]): readonly MembershipRecord[] {
-    const judged = this.#members.add(offered)
+    const judged = this.members.add(offered)
     if (judged.length === 0) return []
     // Whatever waited for a record, or was refused for the want of one, is looked at again.
     this.#intake.forgetRefusals()
     for (const record of judged) {
-      if (this.#members.standingOf(record.hash) === 'void') continue
+      if (this.members.standingOf(record.hash) === 'void') continue
       this.ledger.rows.records.push({ hash: record.hash, bytes: record.bytes })
     }
     return judged
@@ -441,7 +450,7 @@ export class Engine {
     const { acceptance, applier, ledger, writer } = this.#loaded
     return {
       ledger,
-      members: this.#members,
+      members: this.members,
       ownFeed: writer.feed,
       stored: (envelope) => applier.stored(envelope),
       overQuota: (envelope) => acceptance.overQuota(envelope),
@@ -467,11 +476,15 @@ export class Engine {
     this.ledger.settle()
     this.materialiser.settle(!this.isRebuilding)
     for (const entry of changed) this.#durable.set(entry.feed, entry)
-    if (batch.cleared) this.#loaded = this.#load(this.store)
+    if (batch.mended) {
+      this.#held.clear()
+      this.#isStuck = false
+    }
+    if (batch.cleared || batch.mended) this.#loaded = this.#load(this.store)
     if (batch.rebuilt) this.#rebuild.ended()
     this.#state = 'running'
     if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
-    this.#tell(batch, batch.cleared ? [...this.#durable.values()] : changed, milliseconds)
+    this.#tell(batch, batch.cleared || batch.mended ? [...this.#durable.values()] : changed, milliseconds)
     this.#schedulePump()
   }
 
@@ -517,7 +530,7 @@ export class Engine {
     const changed = [...this.#durable.values()].filter(
       ({ applied, feed, have }) => before.get(feed)?.have !== have || before.get(feed)?.applied !== applied,
     )
-    const records = batch.records.filter(({ hash }) => this.#members.standingOf(hash) !== undefined)
+    const records = batch.records.filter(({ hash }) => this.members.standingOf(hash) !== undefined)
     const committed: Committed = {
       changed,
       own: [],
@@ -578,23 +591,9 @@ const emptyBatch: Batch = {
   settle: [],
   writes: [],
   records: [],
+  mended: false,
   puts: [],
   evidence: false,
 }
 /** Why a reader builds anew what it shows. */
 const membersChangedCause = 'the members have changed, and something that was shown here does not count any more'
-
-function stoppingError(): SelfsameError {
-  return new SelfsameError('unavailable', 'the daemon is stopping: try again once it is up')
-}
-
-function readOnlyError(): SelfsameError {
-  return new SelfsameError('read-only', 'there is no space left on the disk of this home: free some; writing goes on by itself')
-}
-
-function readStoredRecord(bytes: Uint8Array): MembershipRecord {
-  const record = decodeRecord(bytes)
-  if (!record.ok)
-    throw new SelfsameError('storage-corrupt', `a stored record is damaged (${record.reason}): restore a backup or join again`)
-  return record.value
-}

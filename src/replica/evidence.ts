@@ -12,7 +12,7 @@ import { instanceIdOf } from '../membership/index.ts'
 import type { FormerMember } from '../membership/index.ts'
 import type { EvidenceRow, QuarantineRow } from '../storage/index.ts'
 import type { Engine } from './engine.ts'
-import { storedToEnvelope } from './ledger.ts'
+import { soundOr, storedToEnvelope } from './ledger.ts'
 
 /** Refusals of peers that are remembered: the last. A stranger can make keys without end. */
 const refusalsMax = 64
@@ -138,7 +138,7 @@ export class EvidenceBook {
   }
 
   #quarantined({ document, feed, sequence, reason }: QuarantineRow): Evidence {
-    const [stored] = this.#engine.store.envelopes(feed, sequence, sequence, 1)
+    const [stored] = soundOr([], () => this.#engine.store.envelopes(feed, sequence, sequence, 1))
     const envelope = stored === undefined ? undefined : storedToEnvelope(stored)
     return {
       kind: 'quarantine',

@@ -7,6 +7,7 @@ import { assert } from '../core/index.ts'
 import type { DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
 import { clientIdOf, decodeHeader, envelopeSize } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
+import { DamagedEnvelope } from '../storage/index.ts'
 import type { FeedRow, PastRow, Store, StoredEnvelope, WriteBatch } from '../storage/index.ts'
 
 /** A feed as far as it is known here. */
@@ -62,9 +63,10 @@ export class Ledger {
     for (const row of store.feeds()) {
       this.#addFeed({ ...row, appliedPosition: null })
       for (let from = row.applied + 1; from <= row.have;) {
-        const page = store.envelopes(row.feed, from, row.have, waitingPageBytes)
+        const page = soundOr([], () => store.envelopes(row.feed, from, row.have, waitingPageBytes))
         for (const stored of page) this.#addWaiting(row.instance, envelopeSize(storedToEnvelope(stored)))
-        from += page.length
+        // Of one that is damaged nobody knows how large it is: all is loaded anew once it is repaired.
+        from += Math.max(1, page.length)
       }
     }
     this.#lastPosition = store.lastPosition()
@@ -225,8 +227,15 @@ export class Ledger {
 
   /** The envelope up to which a feed is applied, null where nothing of it is. */
   appliedHead(state: FeedState): EnvelopeHash | null {
-    if (state.applied === 0) return null
-    return state.applied === state.have ? state.head : this.envelope(state.feed, state.applied).hash
+    return state.applied === 0 ? null : this.hashAt(state, state.applied)
+  }
+
+  /** The hash of a stored envelope, by what comes after it in its chain: it is known also where the envelope itself is damaged. */
+  hashAt({ feed, have, head }: FeedState, sequence: number): EnvelopeHash {
+    if (sequence === have) return head
+    const { previous } = this.envelope(feed, sequence + 1).header
+    assert(previous !== null, 'an envelope in the middle of a chain names none before it')
+    return previous
   }
 
   /** Heads, by hash, of the maximal applied envelopes that `past` does not hold yet; `own` is the feed that asks. Sorted. */
@@ -363,6 +372,16 @@ export function storedToEnvelope(stored: StoredEnvelope): Envelope {
   const header = decodeHeader(headerBytes)
   assert(header.ok, 'a stored header does not decode')
   return { header: header.value, headerBytes, hash, signature, bodies }
+}
+
+/** What `read` gives, or `otherwise` where it comes upon a damaged envelope. */
+export function soundOr<Value, Other>(otherwise: Other, read: () => Value): Value | Other {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof DamagedEnvelope) return otherwise
+    throw error
+  }
 }
 
 function raise(past: Map<FeedId, number>, feed: FeedId, sequence: number): void {

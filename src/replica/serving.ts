@@ -7,6 +7,7 @@ import { envelopeToWire } from '../feed/index.ts'
 import { storedSize } from '../storage/index.ts'
 import type { Store, StoredEnvelope } from '../storage/index.ts'
 import type { Engine } from './engine.ts'
+import { soundOr } from './ledger.ts'
 import { chunkBytesTarget, encodeChunk } from './messages.ts'
 import type { FeedRange, WantMessage } from './messages.ts'
 import { joinedRunBytes } from './proof.ts'
@@ -34,7 +35,7 @@ class FeedReader {
     this.#fill()
   }
 
-  /** The next envelope, undefined at the end of what is stored. */
+  /** The next envelope, undefined at the end of what is stored, or sound. */
   get head(): StoredEnvelope | undefined {
     return this.#page[this.#index]
   }
@@ -49,11 +50,14 @@ class FeedReader {
     return this.head?.position ?? Number.POSITIVE_INFINITY
   }
 
+  /** Up to the next signature; nothing where damage cuts it off before that. */
   takeRun(): StoredEnvelope[] {
     const run: StoredEnvelope[] = []
-    do run.push(this.#take())
-    while (run.at(-1)?.signature === null && this.head !== undefined)
-    return run
+    while (this.head !== undefined) {
+      run.push(this.#take())
+      if (run.at(-1)?.signature !== null) return run
+    }
+    return []
   }
 
   #take(): StoredEnvelope {
@@ -65,7 +69,8 @@ class FeedReader {
   }
 
   #fill(): void {
-    this.#page = this.#store().envelopes(this.#feed, this.#next, Number.MAX_SAFE_INTEGER, this.#pageBytes)
+    // Before one that is damaged the answer ends: whoever asked asks somebody else for the rest.
+    this.#page = soundOr([], () => this.#store().envelopes(this.#feed, this.#next, Number.MAX_SAFE_INTEGER, this.#pageBytes))
     this.#index = 0
   }
 }
@@ -98,6 +103,7 @@ export class Serving {
       const reader = this.#readers.pop()
       if (reader === undefined) break
       const run = reader.takeRun()
+      if (run.length === 0) continue
       chunk.push(...run)
       const runBytes = run.reduce((sum, stored) => sum + storedSize(stored), 0)
       const { feed } = run[0] as StoredEnvelope
