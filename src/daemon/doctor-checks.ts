@@ -349,8 +349,8 @@ export function judge(facts: DoctorFacts): readonly Check[] {
 export interface Leftover {
   readonly entry: HomeEntry
   readonly what: string
-  /** `finish`: what was begun is carried to its end; `remove`: nothing of it was ever used. */
-  readonly mending: 'finish' | 'remove'
+  /** What was begun is carried to its end, as the next start would, or, where nothing of it was ever used, removed. */
+  readonly mending: 'finish-restore' | 'settle-key' | 'remove'
 }
 
 /** What an interrupted command or a daemon that was killed left in a home. */
@@ -372,8 +372,8 @@ export function leftoversOf({
         ? [{ entry, what: 'the lock, overwritten with something else: no daemon can start', mending: 'remove' }]
         : []
     if (/^restore\.(ready|entering)-\d+$/.test(name))
-      return [{ entry, what: 'a restore that was settled and not finished', mending: 'finish' }]
-    if (name === 'identity.json.next') return [{ entry, what: 'a change of key that was not finished', mending: 'finish' }]
+      return [{ entry, what: 'a restore that was settled and not finished', mending: 'finish-restore' }]
+    if (name === 'identity.json.next') return [{ entry, what: 'a change of key that was not finished', mending: 'settle-key' }]
     if (isHeld) return []
     if (/\.partial(-.*)?$/.test(name)) return [{ entry, what: 'the beginning of what was never finished', mending: 'remove' }]
     if (/\.(json|toml)\.new$/.test(name)) return [{ entry, what: 'a file that was never put in its place', mending: 'remove' }]

@@ -20,7 +20,7 @@ import {
 import { networkInterfaces } from 'node:os'
 import { dirname, join, relative, sep } from 'node:path'
 import { connect, socketPathOf } from '../api/client.ts'
-import type { Agent, Status } from '../api/client.ts'
+import type { Agent, Peer, Status } from '../api/client.ts'
 import { ok, refuse, SelfsameError, systemClock, systemRandom } from '../core/index.ts'
 import type { Result } from '../core/index.ts'
 import { examineDatabase, lockStateOf } from '../storage/index.ts'
@@ -47,6 +47,11 @@ export interface HomeEntry {
   readonly owner: number
 }
 
+/** What a daemon tells of itself, as far as it is judged here. */
+export interface DaemonStatus extends Pick<Status, 'attention' | 'network' | 'processId' | 'version'> {
+  readonly peers: readonly Pick<Peer, 'address' | 'clockAheadMilliseconds' | 'direction' | 'instance' | 'program'>[]
+}
+
 /** What is seen of a home from outside: enough to mend it. */
 export interface HomeLook {
   readonly paths: HomePaths
@@ -60,7 +65,7 @@ export interface HomeLook {
   readonly daemon:
     | { readonly state: 'none' | 'silent' }
     | { readonly state: 'refuses'; readonly why: string }
-    | { readonly state: 'answers'; readonly status: Status }
+    | { readonly state: 'answers'; readonly status: DaemonStatus }
   /** Processes that run as daemons on this home's database; null where the system does not tell. */
   readonly daemonProcesses: readonly number[] | null
 }

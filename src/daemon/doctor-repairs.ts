@@ -32,17 +32,16 @@ export function mend(look: HomeLook): readonly string[] {
   }
 
   const left = leftoversOf(look)
-  if (left.length === 0) return said
-  const overwrittenLock = left.find(({ entry }) => entry.name === lockFile)
-  if (overwrittenLock !== undefined && isServed(look)) return [...said, 'a daemon runs: what was left behind stays as it is']
-  if (overwrittenLock !== undefined)
-    attempt(`${lockFile} is removed; the next start makes its own`, () => rmSync(overwrittenLock.entry.path))
-  if (left.some(({ entry }) => entry.name.startsWith('restore.')))
-    attempt('what was begun of a restore is finished', () => settleSwap(directory))
-  attemptLocked(directory, said, () => {
-    for (const leftover of left) mendLeftover(look, leftover, attempt)
-    syncDirectory(directory)
-  })
+  const brokenLock = left.find(({ entry }) => entry.name === lockFile)
+  if (brokenLock !== undefined && isServed(look)) return [...said, 'a daemon runs: what was left behind stays as it is']
+  if (brokenLock !== undefined) attempt(`${lockFile} is removed; the next start makes its own`, () => rmSync(brokenLock.entry.path))
+  if (left.some(({ mending }) => mending === 'finish-restore')) attempt('a restore that was begun is finished', () => settleSwap(directory))
+  const rest = left.filter((each) => each !== brokenLock && each.mending !== 'finish-restore')
+  if (rest.length > 0)
+    attemptLocked(directory, said, () => {
+      for (const leftover of rest) mendLeftover(look, leftover, attempt)
+      syncDirectory(directory)
+    })
   return said
 }
 
@@ -66,8 +65,7 @@ function attemptLocked(directory: string, said: string[], action: () => void): v
 }
 
 function mendLeftover({ paths }: HomeLook, { entry, mending, what }: Leftover, attempt: (what: string, action: () => void) => void): void {
-  const { name, path } = entry
-  if (name === lockFile || name.startsWith('restore.ready') || name.startsWith('restore.entering')) return
-  if (mending === 'finish') attempt(`${name}: ${what} is settled`, () => void settledIdentity(paths, readIdentity(paths.directory)))
-  else attempt(`${name} is removed: ${what}`, () => rmSync(path, { recursive: true, force: true }))
+  if (mending === 'settle-key')
+    attempt(`${entry.name}: ${what} is settled`, () => void settledIdentity(paths, readIdentity(paths.directory)))
+  else attempt(`${entry.name} is removed: ${what}`, () => rmSync(entry.path, { recursive: true, force: true }))
 }

@@ -23,7 +23,7 @@ const patterns: readonly SecretPattern[] = [
   { kind: 'Slack token', pattern: /\bxox[abeoprs]-[A-Za-z0-9-]{10,250}/g },
   { kind: 'Google API key', pattern: /\bAIza[\w-]{35}(?![\w-])/g },
   { kind: 'Stripe key', pattern: /\b[rs]k_live_[A-Za-z0-9]{16,250}\b/g },
-  { kind: 'JSON web token', pattern: /\beyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}\.[\w-]{8,2000}/g },
+  { kind: 'JSON web token', pattern: /\beyJ[\w-]{8,500}\.eyJ[\w-]{8,4000}\.[\w-]{8,2000}/g },
   { kind: 'selfsame token', pattern: /\bselfsame-token-[\w-]{43}/g },
   {
     kind: 'password',
