@@ -30,6 +30,7 @@ import type {
   Operation,
   Presence,
   Ready,
+  Rebuilt,
   Receipt,
   RegisterCell,
   Role,
@@ -38,6 +39,7 @@ import type {
   TimeInput,
   Token,
   TokenInput,
+  Verification,
 } from './schemas.ts'
 
 /** How a write is made. */
@@ -219,6 +221,10 @@ export interface Agent {
   health(): Promise<Health>
   /** That the daemon serves and gets on. Rejects with `unavailable` or `read-only`, saying what does not. */
   ready(): Promise<Ready>
+  /** Asks all instances what they show, and tells of each whether it is the same; waits 30 s unless told. */
+  verify(options?: { readonly timeoutMs?: number }): Promise<Verification>
+  /** Has all that is shown built anew from the stored envelopes. Requests wait meanwhile, and every cursor ends. */
+  rebuild(): Promise<Rebuilt>
   /** In the text format of Prometheus. */
   metrics(): Promise<string>
   /** Alerts as they are raised and cleared, beginning with those that are raised, until the connection ends. */

@@ -135,6 +135,8 @@ function createAgent(connection: Connection): Agent {
     status: () => call('status.read'),
     health: () => call('health.read'),
     ready: () => call('ready.read'),
+    verify: ({ timeoutMs } = {}) => call('verification.run', { query: timeoutMs === undefined ? {} : { timeout: `${timeoutMs}ms` } }),
+    rebuild: () => call('rebuild.run'),
     metrics: () => metricsOf(connection),
     alerts: ({ signal } = {}) => watchAlerts(connection, signal === undefined ? closed.signal : AbortSignal.any([closed.signal, signal])),
     shutdown: () => call('daemon.shutdown'),

@@ -80,6 +80,8 @@ const query = <Properties extends Parameters<typeof Type.Object>[0]>(properties:
   Type.Object(properties, { additionalProperties: false })
 const json = <Schema extends TSchema>(schema: Schema) => ({ 'application/json': schema }) as const
 
+/** A duration of a query: seconds, milliseconds, or bare milliseconds. */
+const waitPattern = '^[0-9]{1,6}(ms|s)?$'
 const nameParams = Type.Object({ name: shapes.documentName })
 const writeQuery = query({
   replicas: Type.Optional(
@@ -91,7 +93,7 @@ const writeQuery = query({
   ),
   timeout: Type.Optional(
     Type.String({
-      pattern: '^[0-9]{1,6}(ms|s)?$',
+      pattern: waitPattern,
       description: 'how long to wait for them: 5s, 500ms or milliseconds; 5s unless told, 60s at most',
     }),
   ),
@@ -498,6 +500,30 @@ export const routes = {
     response: shapes.ready,
     status: 200,
     errors: ['read-only'],
+  },
+  'verification.run': {
+    ...paths['verification.run'],
+    needs: 'everything',
+    summary: 'Asks all instances what they show, and tells of each whether it is the same',
+    query: query({
+      timeout: Type.Optional(
+        Type.String({
+          pattern: waitPattern,
+          description: 'how long to wait for them: 30s, 500ms or milliseconds; 30s unless told, 60s at most',
+        }),
+      ),
+    }),
+    response: shapes.verification,
+    status: 200,
+    errors: ['storage-corrupt'],
+  },
+  'rebuild.run': {
+    ...paths['rebuild.run'],
+    needs: 'everything',
+    summary: 'Has all that is shown built anew from the stored envelopes; cursors end',
+    response: shapes.rebuilt,
+    status: 200,
+    errors: ['read-only', 'storage-corrupt'],
   },
   'metrics.read': {
     ...paths['metrics.read'],

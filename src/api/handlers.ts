@@ -135,6 +135,8 @@ export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, op
     'status.read': () => port.status(),
     'health.read': () => port.health(),
     'ready.read': () => port.ready(),
+    'verification.run': ({ query }) => port.verify(waitMsOf(query.timeout ?? '30s')),
+    'rebuild.run': () => port.rebuild(),
     'metrics.read': async () => new OtherAnswer(`${mediaTypes.text}; version=0.0.4; charset=utf-8`, await port.metrics()),
     'openapi.read': async () => openapi,
     'daemon.shutdown': () => port.shutdown(),
@@ -149,11 +151,15 @@ function write(port: AgentPort, call: WriteCall, operations: readonly Operation[
 }
 
 function waitOf(query: WriteCall['query']): { readonly replicas: number; readonly timeoutMs: number } {
-  const timeout = query.timeout ?? '5s'
+  return { replicas: query.replicas ?? 1, timeoutMs: waitMsOf(query.timeout ?? '5s') }
+}
+
+/** Milliseconds of a timeout as the contract has it. Throws `invalid-request` where that is too long. */
+function waitMsOf(timeout: string): number {
   const timeoutMs = Number.parseInt(timeout, 10) * (timeout.endsWith('s') && !timeout.endsWith('ms') ? 1_000 : 1)
   if (timeoutMs > replicaWaitMillisecondsMax)
     throw new SelfsameError('invalid-request', `query.timeout must be at most ${replicaWaitMillisecondsMax / 1_000}s`)
-  return { replicas: query.replicas ?? 1, timeoutMs }
+  return timeoutMs
 }
 
 function rawText(call: Pick<Call<'text.put'>, 'header'>, text: string): { readonly text: string; readonly base?: string } {

@@ -49,6 +49,8 @@ export const paths = {
   'status.read': { method: 'GET', path: '/v1/status' },
   'health.read': { method: 'GET', path: '/v1/health' },
   'ready.read': { method: 'GET', path: '/v1/ready' },
+  'verification.run': { method: 'POST', path: '/v1/verify' },
+  'rebuild.run': { method: 'POST', path: '/v1/rebuild' },
   'metrics.read': { method: 'GET', path: '/v1/metrics' },
   'openapi.read': { method: 'GET', path: '/v1/openapi.json' },
   'daemon.shutdown': { method: 'POST', path: '/v1/shutdown' },

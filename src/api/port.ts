@@ -33,12 +33,14 @@ import type {
   Operation,
   Presence,
   Ready,
+  Rebuilt,
   Receipt,
   RegisterValue,
   Role,
   SetValue,
   Status,
   TextValue,
+  Verification,
 } from './schemas.ts'
 
 export interface WriteRequest {
@@ -133,6 +135,10 @@ export interface AgentPort {
   health(): Promise<Health>
   /** Rejects with `unavailable` or `read-only`, saying what does not get on. */
   ready(): Promise<Ready>
+  /** Asks all instances what they show, and says of each whether it is the same. Waits `timeoutMs` at the most. */
+  verify(timeoutMs: number): Promise<Verification>
+  /** Builds all that is shown anew from the stored envelopes. Resolves when all is there again. */
+  rebuild(): Promise<Rebuilt>
   /** In the text format of Prometheus. */
   metrics(): Promise<string>
   /** Those that are raised, the oldest first. */

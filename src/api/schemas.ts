@@ -3,10 +3,15 @@
  * named in the OpenAPI document. Objects refuse unknown properties; lists are readonly, so that a caller may hand over its own.
  */
 import Type from 'typebox'
-import type { Static, TObject, TProperties, TSchema } from 'typebox'
+import type { Static, TProperties, TSchema } from 'typebox'
 import { cellKeyLengthMax, documentNameBytesMax, memberNameLengthMax, operationIdLengthMax, textLengthMax } from '../core/index.ts'
 import { allowancePattern } from './scope.ts'
+import { author, count, documentKind, list, oneOf, orNull, role, shape, time } from './shape.ts'
 import { timePattern } from './values.ts'
+
+export * from './health-schemas.ts'
+export { documentKind } from './shape.ts'
+export type { Author, DocumentKind, Role } from './shape.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
@@ -27,27 +32,6 @@ export const replicasMax = 1_000
 /** 9999-12-31T23:59:59.999Z: the last time that has four digits of year. */
 export const timeMillisecondsMax = 253_402_300_799_999
 
-/** An object of exactly these properties. */
-function shape<Properties extends TProperties>(
-  title: string | null,
-  properties: Properties,
-  options: Record<string, unknown> = {},
-): TObject<Properties> {
-  return Type.Object(properties, { ...(title === null ? {} : { title }), additionalProperties: false, ...options })
-}
-
-function list<Item extends TSchema>(item: Item, options: Record<string, unknown> = {}) {
-  return Type.Immutable(Type.Array(item, options))
-}
-
-function oneOf<const Values extends readonly string[]>(values: Values, options: Record<string, unknown> = {}) {
-  return Type.Unsafe<Values[number]>({ type: 'string', enum: values, ...options })
-}
-
-function orNull<Schema extends TSchema>(schema: Schema) {
-  return Type.Union([schema, Type.Null()])
-}
-
 /** One of several shapes, told apart by the text in `tag`: the form that both ajv and OpenAPI read as a tagged union. */
 function taggedBy<Shapes extends TSchema[]>(title: string, tag: string, shapes: [...Shapes]) {
   return Type.Unsafe<Static<Shapes[number]>>({
@@ -60,11 +44,7 @@ function taggedBy<Shapes extends TSchema[]>(title: string, tag: string, shapes: 
 }
 
 const json = Type.Unsafe<Json>({ title: 'Json', description: 'any JSON value' })
-const time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC, milliseconds' })
-const count = Type.Integer({ minimum: 0 })
 
-export const documentKind = oneOf(['log', 'counter', 'set', 'register', 'text', 'json'], { title: 'DocumentKind' })
-export type DocumentKind = Static<typeof documentKind>
 /** Kinds that are read as a whole. */
 export const liveKind = oneOf(['counter', 'set', 'register', 'text', 'json'])
 export type LiveKind = Static<typeof liveKind>
@@ -114,9 +94,6 @@ export const entryInput = shape(
   { anyOf: [{ required: ['text'] }, { required: ['data'] }], description: 'an entry with text or data or both' },
 )
 export type EntryInput = Static<typeof entryInput>
-
-const author = shape('Author', { id: Type.String(), name: Type.String() }, { description: 'the instance that wrote it' })
-export type Author = Static<typeof author>
 
 const envelope = shape(
   'EnvelopePlace',
@@ -301,9 +278,6 @@ export type ChangePage = Static<typeof changePage>
 export const presence = shape('Presence', { instance: author, state: json, self: Type.Boolean() })
 export type Presence = Static<typeof presence>
 
-export const role = oneOf(['admin', 'writer', 'reader'], { title: 'Role' })
-export type Role = Static<typeof role>
-
 export const inviteInput = shape('InviteInput', {
   role: Type.Optional(role),
   expiresSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
@@ -414,124 +388,6 @@ export type KeyInput = Static<typeof keyInput>
 
 export const newKey = shape('NewKey', { instance: author, key: Type.String({ description: 'the public key, hexadecimal' }) })
 export type NewKey = Static<typeof newKey>
-
-const documentPlace = shape('DocumentPlace', { kind: documentKind, name: Type.String() })
-
-export const peer = shape('Peer', {
-  instance: author,
-  state: oneOf(['connected', 'connecting', 'offline']),
-  address: orNull(Type.String()),
-  direction: orNull(oneOf(['inbound', 'outbound'], { description: 'who dialed: inbound is the peer, so it can reach this instance' })),
-  roundTripMilliseconds: orNull(Type.Number({ minimum: 0, description: 'of the last ping' })),
-  clockAheadMilliseconds: orNull(
-    Type.Number({ description: 'how far its clock is ahead of this one (negative: behind), by the last ping' }),
-  ),
-  program: orNull(Type.String({ description: 'name and version of what it runs, as it said last' })),
-  lastSeen: orNull(time),
-  behind: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it lacks, by what it last told; null where it never told' })),
-  ahead: orNull(Type.Integer({ minimum: 0, description: 'envelopes that it has and this instance lacks, by what it last told' })),
-  told: orNull(Type.String({ format: 'date-time', description: 'when it last told' })),
-  lacks: orNull(
-    shape(
-      null,
-      { documents: count, first: list(documentPlace) },
-      { description: 'how many documents it lacks something of, and the first of them, by what it last told; null where it never told' },
-    ),
-  ),
-})
-export type Peer = Static<typeof peer>
-
-export const attention = shape(
-  'Attention',
-  { kind: Type.String(), detail: Type.String(), since: time },
-  { description: 'something for a person to look at' },
-)
-export type Attention = Static<typeof attention>
-
-export const alert = shape(
-  'Alert',
-  {
-    id: Type.String({ description: 'names the case' }),
-    kind: Type.String(),
-    detail: Type.String(),
-    since: time,
-    raised: Type.String({ format: 'date-time', description: 'when it became an alert' }),
-  },
-  { description: 'something that a person should know; it clears by itself when it no longer holds' },
-)
-export type Alert = Static<typeof alert>
-
-const conflictedDocument = shape('ConflictedDocument', { ...documentPlace.properties, conflicts: count })
-
-const signals = shape(
-  'Signals',
-  {
-    driftPercent: orNull(Type.Number({ minimum: 0, maximum: 100, description: 'documents that differ from what connected members told' })),
-    lagSeconds: orNull(Type.Number({ minimum: 0, description: 'age of the oldest envelope that a member lacks' })),
-    recoverySeconds: orNull(Type.Number({ minimum: 0, description: 'from the start of the daemon until it was ready' })),
-    conflicts: Type.Integer({ minimum: 0, description: 'writes that had not seen each other and were merged, since the start' }),
-    conflictedDocuments: list(conflictedDocument, { description: 'where, the most first; at most ten' }),
-  },
-  { description: 'as of the last look, a few seconds ago; null where nothing is known' },
-)
-export type Signals = Static<typeof signals>
-
-const evidence = shape('Evidence', {
-  kind: Type.String({ description: 'fork, stale-stamp, second-copy, quarantine, refused-feed, refused-peer or refused-join' }),
-  reason: Type.String(),
-  time: orNull(
-    Type.String({
-      format: 'date-time',
-      description: 'when it was seen first; of a refused peer, last; of an update in quarantine, when its author says that it was written',
-    }),
-  ),
-  author: Type.Optional(author),
-  feed: Type.Optional(Type.String()),
-  sequence: Type.Optional(Type.Integer({ minimum: 1 })),
-  document: Type.Optional(
-    shape(
-      null,
-      { id: Type.String(), kind: orNull(documentKind), name: orNull(Type.String()) },
-      { description: 'kind and name are null where nothing here tells them' },
-    ),
-  ),
-  key: Type.Optional(Type.String({ description: 'of a refused peer: the key that it proved to have' })),
-  address: Type.Optional(Type.String()),
-})
-export type Evidence = Static<typeof evidence>
-
-export const evidenceList = shape('EvidenceList', {
-  evidence: list(evidence),
-  omitted: Type.Integer({ minimum: 0, description: 'cases beyond those that one answer holds of their sort' }),
-})
-export type EvidenceList = Static<typeof evidenceList>
-
-export const status = shape('Status', {
-  state: oneOf(['healthy', 'degraded'], { description: 'degraded: something wants attention' }),
-  version: Type.String(),
-  agent: shape(null, { id: Type.String(), name: Type.String() }),
-  instance: shape(null, { id: Type.String(), name: Type.String(), role: orNull(role), key: Type.String() }),
-  home: Type.String(),
-  processId: count,
-  uptimeSeconds: Type.Number({ minimum: 0 }),
-  network: shape(null, { paused: Type.Boolean(), addresses: list(Type.String()) }),
-  peers: list(peer),
-  documents: count,
-  entries: Type.Integer({ minimum: 0, description: 'log entries' }),
-  signals,
-  attention: list(attention),
-})
-export type Status = Static<typeof status>
-
-export const health = shape('Health', {
-  state: oneOf(['ok', 'attention']),
-  uptimeSeconds: Type.Number({ minimum: 0 }),
-  attention: list(attention),
-})
-export type Health = Static<typeof health>
-
-export const ready = shape('Ready', { ready: Type.Literal(true), uptimeSeconds: Type.Number({ minimum: 0 }) })
-export type Ready = Static<typeof ready>
 
 const tokenName = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',

@@ -108,7 +108,22 @@ function peerCells(peer: Peer): readonly string[] {
   const { address, instance, program, roundTripMilliseconds, state } = peer
   const seen = peer.lastSeen === null ? 'not seen since the start' : `last seen ${localTime(peer.lastSeen)}`
   const trip = roundTripMilliseconds === null ? '' : `${roundTripMilliseconds.toFixed(1)} ms`
-  return [instance.name, state === 'offline' ? `offline, ${seen}` : state, syncText(peer), trip, program ?? '', address ?? '']
+  return [
+    instance.name,
+    state === 'offline' ? `offline, ${seen}` : state,
+    syncText(peer),
+    digestsText(peer),
+    trip,
+    program ?? '',
+    address ?? '',
+  ]
+}
+
+function digestsText({ digests: { documents, first, state, time } }: Peer): string {
+  if (state === 'unknown' || time === null) return 'digests not known yet'
+  if (state === 'equal') return `digests equal at ${localTime(time)}`
+  const names = first.slice(0, documentsShown).map(({ id, kind, name }) => (kind === null || name === null ? id : `${kind}/${name}`))
+  return `differs: ${amountText(documents, 'document', 'documents')} (${names.join(', ')}${documents > names.length ? ', ...' : ''})`
 }
 
 function syncText(peer: Peer): string {

@@ -16,6 +16,7 @@ import { addInviteCommands, addMemberCommands } from './member-commands.ts'
 import { printable } from './output.ts'
 import { addProvenanceCommands } from './provenance-commands.ts'
 import { addTokenCommands } from './token-commands.ts'
+import { addVerifyCommands } from './verify-commands.ts'
 
 /** Exit code of a command line that cannot be understood (sysexits `EX_USAGE`). */
 const exitCodeOfUsage = errorTable['invalid-request'].exit
@@ -60,6 +61,7 @@ export function createProgram(surroundings: Surroundings, finish: (exitCode: num
   program.commandsGroup('Life:')
   addLifeCommands(doors)
   addHealthCommands(doors)
+  addVerifyCommands(doors)
   addDoctorCommand(doors)
   program.commandsGroup('Memory:')
   addLogCommands(doors)

@@ -15,8 +15,9 @@ import type {
   Shortfall,
 } from '../replica/index.ts'
 import { signalKinds } from '../health/index.ts'
-import { attentionOf } from './attention.ts'
+import { attentionOf, rebuildText } from './attention.ts'
 import type { HealthWatch } from './health-watch.ts'
+import { createCoherencePort } from './coherence-port.ts'
 import { isoOf } from './iso-time.ts'
 import type { Identity } from './home.ts'
 import type { KeyChange } from './key-change.ts'
@@ -49,6 +50,8 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     name: (replica.members.member(instance) ?? replica.members.formerMember(instance))?.label ?? instance.slice(0, 8),
   })
 
+  const { digestsOf: peerDigestsOf, ...coherencePort } = createCoherencePort({ replica, authorOf })
+
   const uptimeSeconds = (): number => Math.max(0, (options.now() - options.startedAt) / 1_000)
 
   /** The cases as they are now, and the signals as they were at the last look. */
@@ -74,6 +77,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
       ahead,
       told,
       lacks: lacking === undefined || first === undefined ? null : { documents: lacking.documents.length, first },
+      digests: peerDigestsOf(instance),
     }
   }
 
@@ -111,7 +115,10 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     }
   }
 
-  const digestOf = async (kind: DocumentKind, name: string) => ({ kind, name, ...(await reader.digest(kind, name)) })
+  const digestOf = async (kind: DocumentKind, name: string) => {
+    await replica.whole()
+    return { kind, name, ...(await reader.digest(kind, name)) }
+  }
 
   return {
     async write(request) {
@@ -135,6 +142,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     },
 
     async readLog(name, query) {
+      await replica.whole()
       const page = reader.log(name, {
         timeMin: query.since,
         timeMax: query.until,
@@ -152,21 +160,25 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     },
 
     async readEntry(name, id) {
+      await replica.whole()
       const entry = reader.entry(name, id)
       const [proof] = await reader.provenance.proofs([entry])
       return entryToJson(entry, proof)
     },
 
     async readCounter(name) {
+      await replica.whole()
       const { totals } = await reader.value('counter', name)
       return { totals: Object.fromEntries(Array.from(totals, ([key, total]) => [key, bigintToInteger(total)])) }
     },
 
     async readSet(name) {
+      await replica.whole()
       return { members: (await reader.value('set', name)).members }
     },
 
     async readRegister(name) {
+      await replica.whole()
       const cellToJson = ({ value, stamp, client }: RegisterCell) => ({
         value,
         time: isoOf(stampToMilliseconds(stamp)),
@@ -181,15 +193,18 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     },
 
     async readText(name) {
+      await replica.whole()
       const { text, version } = await reader.value('text', name)
       return { text, version }
     },
 
     async readJson(name) {
+      await replica.whole()
       return { value: (await reader.value('json', name)).value }
     },
 
     async blame(kind, name) {
+      await replica.whole()
       const parts = await reader.provenance.blame(kind, name)
       return {
         kind,
@@ -214,6 +229,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     },
 
     async documents({ kind, prefix }) {
+      await replica.whole()
       return reader
         .documents()
         .filter((document) => (kind === undefined || document.kind === kind) && (prefix === undefined || document.name.startsWith(prefix)))
@@ -223,12 +239,14 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     digest: digestOf,
 
     async digests() {
+      await replica.whole()
       const digests = []
       for (const { kind, name } of reader.documents()) digests.push(await digestOf(kind, name))
       return digests
     },
 
     async changes({ patterns, cursor, limit }) {
+      await replica.whole()
       if (cursor === 'now') return { changes: [], cursor: reader.cursorNow(), more: false }
       const page = reader.changes(cursor === 'start' ? reader.cursorStart : cursor, limit)
       const matches = createMatcher(patterns)
@@ -262,13 +280,15 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
 
     ...createMembershipPort({ replica, authorOf, program: `selfsame ${options.version}`, now: options.now }),
 
+    ...coherencePort,
+
     async status() {
       const member = replica.members.member(identity.instance)
       const coverage = await replica.coverage(replica.standing())
       const shortfalls = new Map(coverage.members.map((shortfall) => [shortfall.instance, shortfall]))
       const documents = reader.documents()
       const places = new Map(documents.map(({ document, kind, name }) => [document, { kind, name }]))
-      const { driftPercent, lagMilliseconds, recoveryMilliseconds } = watch.signals
+      const { driftPercent, lagMilliseconds, rebuildMilliseconds, recoveryMilliseconds } = watch.signals
       const conflicted = [...replica.conflicts].toSorted(([, a], [, b]) => b - a).slice(0, documentsNamedMax)
       const lines = attention()
       return {
@@ -287,6 +307,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
           driftPercent,
           lagSeconds: secondsOf(lagMilliseconds),
           recoverySeconds: secondsOf(recoveryMilliseconds),
+          rebuildSeconds: secondsOf(rebuildMilliseconds),
           conflicts: conflictTotal(replica),
           conflictedDocuments: conflicted.flatMap(([document, conflicts]) => {
             const place = places.get(document)
@@ -305,6 +326,7 @@ export function createAgentPort(options: AgentPortOptions): AgentPort {
     async ready() {
       const { commitMilliseconds, isReadable } = replica.progress
       if (!isReadable) throw new SelfsameError('unavailable', 'the database is being opened anew: look at the disk and the log')
+      if (replica.rebuildShare !== null) throw new SelfsameError('unavailable', rebuildText(replica.rebuildShare))
       if (replica.isReadOnly) throw new SelfsameError('read-only', 'there is no space left: reads only, until some is free')
       if (commitMilliseconds > commitMillisecondsMax)
         throw new SelfsameError(

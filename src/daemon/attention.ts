@@ -1,10 +1,14 @@
 /** The cases that a person should look at, as far as they hold now: lines of status and health, and alerts. */
-import type { InstanceId } from '../core/index.ts'
+import type { DocumentId, InstanceId } from '../core/index.ts'
 import type { Condition } from '../health/index.ts'
 import type { Replica } from '../replica/index.ts'
 
 type Case = Omit<Condition, 'looksToRaise'>
 
+/** Documents named where a line counts all. */
+const documentsNamedMax = 3
+/** Milliseconds for which a repair is told of: it is over, and somebody should hear of it. */
+const repairShownMs = 3_600_000
 /** Updates in quarantine that get a line of their own. */
 const quarantineLinesMax = 20
 
@@ -33,9 +37,54 @@ export function attentionOf(replica: Replica, now: number, nameOf: (instance: In
     const detail = `the clock of ${nameOf(instance)} is ${Math.round(milliseconds / 1_000)} seconds ahead of ours: set both by a time server`
     cases.push({ id: `clock-skew:${instance}`, kind: 'clock-skew', detail, since: now })
   }
+  if (replica.rebuildShare !== null) cases.push({ id: 'rebuild', kind: 'rebuild', detail: rebuildText(replica.rebuildShare), since: now })
+  cases.push(...incoherence(replica, now, nameOf))
   if (replica.isReadOnly)
     cases.push({ id: 'disk', kind: 'disk', detail: 'there is no space left: reads only, until some is free', since: now })
   return cases.map((found) => ({ ...found, looksToRaise: 1 }))
+}
+
+/** That what is shown is being built anew. `share`: how much of it is there, of 1. */
+export function rebuildText(share: number): string {
+  return `the memory is being built anew from its envelopes: ${Math.floor(100 * share)}% is there, and reads and writes wait for the rest`
+}
+
+/** What differs here or elsewhere from what envelopes say, and what was mended of that. */
+function incoherence(
+  { coherence, identity, members, store }: Replica,
+  now: number,
+  nameOf: (instance: InstanceId) => string,
+): readonly Case[] {
+  const placesOf = (documents: readonly DocumentId[]): string => {
+    const named = documents.slice(0, documentsNamedMax).map((document) => {
+      const row = store.document(document)
+      return row === undefined ? `document ${document}` : `${row.kind}/${row.name}`
+    })
+    return `${named.join(', ')}${documents.length > named.length ? ` and ${documents.length - named.length} more` : ''}`
+  }
+  const since = (found: readonly { readonly since: number }[]): number => Math.min(...found.map((each) => each.since))
+  const cases: Case[] = []
+  const { findings } = coherence
+  if (findings.length > 0) {
+    const what = findings.slice(0, documentsNamedMax).map(({ detail, document }) => `${placesOf([document])}: ${detail}`)
+    const more = findings.length > what.length ? `; and ${findings.length - what.length} more` : ''
+    const detail = `this instance shows documents otherwise than their envelopes say (${what.join('; ')}${more}): it builds them anew by itself, once an hour; 'selfsame verify --deep' tells more and has it done now`
+    cases.push({ id: 'divergence:here', kind: 'divergence', detail, since: since(findings) })
+  }
+  for (const { instance } of members.members) {
+    const differences = instance === identity.instance ? [] : (coherence.of(instance)?.differences ?? [])
+    if (differences.length === 0) continue
+    const which = placesOf(differences.map(({ document }) => document))
+    const detail = `${nameOf(instance)} and this instance show the same version of ${which} otherwise: one of the two is wrong; 'selfsame verify --deep' on both tells which`
+    cases.push({ id: `divergence:${instance}`, kind: 'divergence', detail, since: since(differences) })
+  }
+  for (const { documents, facts } of coherence.repairs) {
+    const endedAt = facts.beganAt + facts.milliseconds
+    if (now - endedAt > repairShownMs) continue
+    const detail = `${placesOf(documents)} had become wrong here and was built anew from the envelopes in ${(facts.milliseconds / 1_000).toFixed(1)} s (${facts.cause}): nothing is lost. Look at the disk and the memory of this machine if it comes again`
+    cases.push({ id: `repaired:${facts.beganAt}`, kind: 'repaired', detail, since: endedAt })
+  }
+  return cases
 }
 
 /** Where this instance is no member any more: why, what it means, and what to do. */

@@ -184,6 +184,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
       watchersMax: configuration.api.watchers_max,
     })
     undo.push(() => server.close())
+    replica.coherence.start()
     watch.start(systemClock.monotonic() - beganAt)
     logReady(logger, identity, replica.addresses())
     return { identity, addresses: replica.addresses(), ended: ending.promise, stop: () => end('stopped') }

@@ -46,13 +46,19 @@ export function createHealthWatch({ clock, deliver, logger, nameOf, replica, thr
   let cancel: (() => void) | null = null
   let looking: Promise<void> = Promise.resolve()
   let stopped = false
+  // What was found wrong is told at once: it may be mended before the next look.
+  const endListening = replica.coherence.onChange(() => {
+    cancel?.()
+    if (cancel !== null) cancel = clock.after(0, next)
+  })
 
   async function look(): Promise<void> {
     const coverage = await replica.coverage(standing)
     standing = replica.standing()
     const now = Math.floor(clock.now())
     const connected = new Set(replica.peers().flatMap(({ instance, state }) => (state === 'connected' ? [instance] : [])))
-    signals = signalsOf(coverage, connected, recovery, now)
+    const rebuildMilliseconds = replica.lastRebuild?.milliseconds ?? null
+    signals = signalsOf(coverage, connected, { recoveryMilliseconds: recovery, rebuildMilliseconds }, now)
     const conditions = [...attentionOf(replica, now, nameOf), ...crossings(signals, thresholds, nameOf, now)]
     const events = book.look(conditions, now)
     lookedAt = clock.monotonic()
@@ -68,6 +74,7 @@ export function createHealthWatch({ clock, deliver, logger, nameOf, replica, thr
   }
 
   function next(): void {
+    cancel = null
     // A store that is being opened anew cannot be read: the next look may.
     looking = look()
       .catch((error: unknown) => logger.debug({ error: String(error) }, 'a look at the health failed'))
@@ -96,6 +103,7 @@ export function createHealthWatch({ clock, deliver, logger, nameOf, replica, thr
     },
     async stop() {
       stopped = true
+      endListening()
       cancel?.()
       await looking
     },

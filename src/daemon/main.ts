@@ -1,6 +1,6 @@
 /**
  * The daemon's program: makes a home (`init`, `join`), runs one (`run`), keeps and moves it (`backup`, `restore`, `move-...`), examines it
- * (`doctor`), or shows and moves its keys (`key-...`). Says lines of JSON on
+ * (`doctor`, `verify`), or shows and moves its keys (`key-...`). Says lines of JSON on
  * standard output: what it is about to do, then what it did or that it is ready. A failure is problem details on standard error
  * and an exit code of the error table. A secret (a ticket, a passphrase) is read from standard input. Started by the command line.
  */
@@ -80,6 +80,11 @@ async function main(): Promise<void> {
       const { facts, identity } = await backupHome({ home, file: named('backup', file), force, withoutIdentity, program })
       return done(home, identity, facts)
     }
+    case 'verify': {
+      const { verifyHome } = await import('./deep-verify.ts')
+      const { facts, identity } = await verifyHome(home, quietLogs())
+      return done(home, identity, facts)
+    }
     case 'restore': {
       const { restoreHome } = await import('./restore.ts')
       const { identity, ...restored } = await restoreHome({ home, file: named('restore', file), force, logs: quietLogs() })
@@ -119,7 +124,7 @@ async function keys(command: string, directory: string, file: string | undefined
     default:
       throw new SelfsameError(
         'invalid-request',
-        `${JSON.stringify(command)} is not init, join, run, backup, restore, move-..., doctor or key-...: this program is started by selfsame`,
+        `${JSON.stringify(command)} is not init, join, run, backup, verify, restore, move-..., doctor or key-...: this program is started by selfsame`,
       )
   }
 }

@@ -75,6 +75,13 @@ export function createMetrics({ network, replica, version, watch }: MetricsOptio
   gauge('drift_percent', 'Documents that differ from what connected members told, of all', () => watch.signals.driftPercent)
   gauge('lag_seconds', 'Age of the oldest envelope that a member lacks', () => secondsOf(watch.signals.lagMilliseconds))
   gauge('recovery_seconds', 'Time this daemon took to be ready', () => secondsOf(watch.signals.recoveryMilliseconds))
+  gauge('rebuild_seconds', 'Time that what is shown took to be built anew, the last time', () =>
+    secondsOf(watch.signals.rebuildMilliseconds),
+  )
+  gauge('documents_differing', 'Documents that are shown otherwise than envelopes say, here or at other members', () =>
+    differingDocuments(replica),
+  )
+  gauge('repairs_total', 'How often something was wrong here and built anew, since the start', () => replica.coherence.repairCount)
   labelled('alerts', 'Alerts that are raised, by kind', 'kind', () => countsOf(watch.raised.map(({ kind }) => kind)))
   const conflicts = new Counter({
     name: 'selfsame_conflicts_total',
@@ -101,6 +108,11 @@ export function createMetrics({ network, replica, version, watch }: MetricsOptio
 /** Conflicts in all documents since the process started. */
 export function conflictTotal({ conflicts }: Replica): number {
   return [...conflicts.values()].reduce((sum, count) => sum + count, 0)
+}
+
+function differingDocuments({ coherence, members }: Replica): number {
+  const elsewhere = members.members.flatMap(({ instance }) => coherence.of(instance)?.differences ?? [])
+  return new Set([...coherence.findings, ...elsewhere].map(({ document }) => document)).size
 }
 
 function countsOf(words: readonly string[]): Iterable<readonly [string, number]> {

@@ -2,4 +2,4 @@
 export { AlertBook } from './alert-book.ts'
 export type { Alert, AlertEvent, Condition } from './alert-book.ts'
 export { crossings, noSignals, signalKinds, signalsOf } from './signals.ts'
-export type { Signals, Thresholds } from './signals.ts'
+export type { Recovery, Signals, Thresholds } from './signals.ts'

@@ -23,9 +23,20 @@ export interface Signals {
   readonly lags: ReadonlyMap<InstanceId, number>
   /** From the start of the process until it was ready; null before. */
   readonly recoveryMilliseconds: number | null
+  /** How long what is derived was built anew, the last time since the start; null where it never was. */
+  readonly rebuildMilliseconds: number | null
 }
 
-export const noSignals: Signals = { driftPercent: null, lagMilliseconds: null, lags: new Map(), recoveryMilliseconds: null }
+/** What this daemon knows of its own recoveries, milliseconds. */
+export type Recovery = Pick<Signals, 'recoveryMilliseconds' | 'rebuildMilliseconds'>
+
+export const noSignals: Signals = {
+  driftPercent: null,
+  lagMilliseconds: null,
+  lags: new Map(),
+  recoveryMilliseconds: null,
+  rebuildMilliseconds: null,
+}
 
 /** Alerts of these kinds are about signals, the others about cases. */
 export const signalKinds: ReadonlySet<string> = new Set(['drift', 'lag', 'recovery'])
@@ -36,12 +47,7 @@ const driftLooks = 12
 const lagLooks = 2
 
 /** `connected`: the members that can be asked. What the others hold by now nobody knows. `now`: milliseconds since the Unix epoch. */
-export function signalsOf(
-  coverage: Coverage,
-  connected: ReadonlySet<InstanceId>,
-  recoveryMilliseconds: number | null,
-  now: number,
-): Signals {
+export function signalsOf(coverage: Coverage, connected: ReadonlySet<InstanceId>, recovery: Recovery, now: number): Signals {
   const isAlone = coverage.members.length + coverage.unknown === 0
   const within = coverage.members.filter(({ instance }) => connected.has(instance))
   const lags = new Map(
@@ -51,7 +57,7 @@ export function signalsOf(
     driftPercent: isAlone || within.length > 0 ? driftOf({ ...coverage, members: within }) : null,
     lagMilliseconds: isAlone || lags.size > 0 ? Math.max(0, ...lags.values()) : null,
     lags,
-    recoveryMilliseconds,
+    ...recovery,
   }
 }
 
@@ -68,7 +74,7 @@ export function crossings(
   nameOf: (instance: InstanceId) => string,
   now: number,
 ): readonly Condition[] {
-  const { driftPercent, lags, recoveryMilliseconds } = signals
+  const { driftPercent, lags, rebuildMilliseconds, recoveryMilliseconds } = signals
   const crossed: Condition[] = []
   if ((driftPercent ?? 0) > thresholds.driftPercent) {
     const detail = `${percentText(driftPercent ?? 0)} of the documents differ from what the instances that are connected told; ${percentText(thresholds.driftPercent)} are tolerated`
@@ -82,6 +88,10 @@ export function crossings(
   if ((recoveryMilliseconds ?? 0) > thresholds.recoveryMilliseconds) {
     const detail = `this daemon took ${spanText(recoveryMilliseconds ?? 0)} to be ready; ${spanText(thresholds.recoveryMilliseconds)} are tolerated`
     crossed.push({ id: 'recovery', kind: 'recovery', detail, since: now, looksToRaise: 1 })
+  }
+  if ((rebuildMilliseconds ?? 0) > thresholds.recoveryMilliseconds) {
+    const detail = `the memory took ${spanText(rebuildMilliseconds ?? 0)} to be built anew from its envelopes; ${spanText(thresholds.recoveryMilliseconds)} are tolerated`
+    crossed.push({ id: 'rebuild', kind: 'recovery', detail, since: now, looksToRaise: 1 })
   }
   return crossed
 }

@@ -122,6 +122,7 @@ export class Coherence {
   #wonderedAt = Number.NEGATIVE_INFINITY
   readonly #repairedAt = new Map<Repair['kind'], number>()
   readonly #repairs: Repair[] = []
+  #repairCount = 0
   #repairing: Promise<void> | null = null
   #cancel: (() => void) | null = null
 
@@ -176,6 +177,11 @@ export class Coherence {
   /** What was wrong here and was built anew, the last first. */
   get repairs(): readonly Repair[] {
     return this.#repairs
+  }
+
+  /** How often something was wrong here and was built anew, since this process started. */
+  get repairCount(): number {
+    return this.#repairCount
   }
 
   /** What a member attested, held against what is here. Undefined where it attested nothing that this process heard. */
@@ -455,6 +461,7 @@ export class Coherence {
     }
     this.#repairs.unshift({ kind, documents, facts })
     this.#repairs.splice(repairsMax)
+    this.#repairCount += 1
     logger.warn({ documents: documents.map((document) => this.#placeOf(document)), milliseconds: facts.milliseconds }, 'repaired')
     this.#tell()
   }

@@ -1,17 +1,22 @@
 /**
- * A copy of a database as it is at one moment, while its daemon goes on writing. A transaction that only reads pins what is copied: without
+ * A database as it is at one moment, to copy or to read, while its daemon goes on writing. A transaction that only reads pins what is copied: without
  * it SQLite would begin the copy anew at every commit, and never end where commits are frequent.
  */
 import { backup, DatabaseSync } from 'node:sqlite'
+import type { Logger } from '../core/index.ts'
 import { checkDatabase } from './database-check.ts'
 import { openForReading } from './sqlite-connection.ts'
+import { SqliteReads } from './sqlite-reads.ts'
 import { toStorageError } from './storage-error.ts'
+import type { StoreReads } from './store.ts'
 
 /** Pages of 4 KiB that are copied before others get a turn on the disk. */
 const pagesAtOnce = 4_096
 
 /** A database as it was when it was pinned. Its write-ahead log grows until it is closed. */
 export interface PinnedDatabase {
+  /** What it holds. Not after `close`. */
+  reads(logger: Logger): StoreReads
   /** Copies it into a new file, complete in itself, and reads all of the copy. Throws `storage-corrupt`, `storage-failed`. */
   copyTo(path: string): Promise<void>
   close(): void
@@ -24,6 +29,7 @@ export function pinDatabase(path: string): PinnedDatabase {
     // What is pinned is what the first read sees.
     database.exec('begin; select 1 from meta limit 1')
     return {
+      reads: (logger) => new SqliteReads(database, logger),
       async copyTo(to) {
         try {
           await backup(database, to, { rate: pagesAtOnce })

@@ -363,11 +363,12 @@ export function createMemoryAgent(): MemoryAgent {
           ahead: null,
           told: null,
           lacks: null,
+          digests: { state: 'unknown', documents: 0, first: [], time: null },
         },
       ],
       documents: logs.size,
       entries: [...logs.values()].reduce((sum, log) => sum + log.length, 0),
-      signals: { driftPercent: null, lagSeconds: null, recoverySeconds: 0.5, conflicts: 0, conflictedDocuments: [] },
+      signals: { driftPercent: null, lagSeconds: null, recoverySeconds: 0.5, rebuildSeconds: null, conflicts: 0, conflictedDocuments: [] },
       attention: paused ? [{ kind: 'paused', detail: 'the network is paused', since: new Date(1_800_000_000_000).toISOString() }] : [],
     }),
     async health() {
@@ -382,6 +383,8 @@ export function createMemoryAgent(): MemoryAgent {
     get alertListeners() {
       return alertListeners.size
     },
+    verify: async () => ({ state: 'same', time: proof.written, documents: 1, undigested: 0, findings: [], instances: [] }),
+    rebuild: async () => ({ began: proof.written, seconds: 0.5 }),
     metrics: async () => 'selfsame_documents 0\n',
     alerts: () => agent.raised,
     onAlert(listener) {

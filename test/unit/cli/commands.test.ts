@@ -302,7 +302,9 @@ describe('the group', () => {
       ahead: 0,
       told: time,
       lacks: { documents: 0, first: [] },
+      digests: { state: 'equal' as const, documents: 0, first: [], time },
     }
+    const digests = { state: 'differs' as const, documents: 1, first: [{ id: 'd', kind: 'set' as const, name: 'tags' }], time }
     const lacks = { documents: 5, first: ['a', 'b', 'c', 'd'].map((name) => ({ kind: 'log' as const, name })) }
     const status: Status = {
       state: 'degraded',
@@ -315,7 +317,7 @@ describe('the group', () => {
       network: { paused: false, addresses: ['/ip4/127.0.0.1/tcp/1', '/ip4/192.0.2.9/tcp/1'] },
       peers: [
         { ...peer, instance: { id: 'c3', name: 'server' }, state: 'connected' },
-        { ...peer, instance: { id: 'd4', name: 'phone' }, state: 'connected', behind: 3, ahead: 2, lacks },
+        { ...peer, instance: { id: 'd4', name: 'phone' }, state: 'connected', behind: 3, ahead: 2, lacks, digests },
         { ...peer, instance: { id: 'e5', name: 'attic' }, state: 'offline' },
         {
           ...peer,
@@ -334,6 +336,7 @@ describe('the group', () => {
         driftPercent: 0,
         lagSeconds: 0,
         recoverySeconds: 0.43,
+        rebuildSeconds: null,
         conflicts: 3,
         conflictedDocuments: [{ kind: 'text', name: 'SOUL.md', conflicts: 3 }],
       },
@@ -344,8 +347,8 @@ describe('the group', () => {
     expect(out).toContain('running    5 min, process 42, version 1.2.3, ready after 0.4 s\n')
     expect(out).toContain('memory     1 document, 10,000 log entries\n')
     expect(out).toContain('conflicts  3 concurrent writes merged since the start: text/SOUL.md 3\n')
-    expect(out).toMatch(/server {2}connected .* in sync since 2026.* 1\.3 ms {2}selfsame 1\.2\.3 {2}\/ip4/)
-    expect(out).toMatch(/phone {3}connected .* behind 3, ahead 2, in log\/a, log\/b, log\/c and 2 more {2}/)
+    expect(out).toMatch(/server {2}connected .* in sync since 2026.* digests equal at 2026.* 1\.3 ms {2}selfsame 1\.2\.3 {2}\/ip4/)
+    expect(out).toMatch(/phone {3}connected .* behind 3, ahead 2, in log\/a, log\/b, log\/c and 2 more +differs: 1 document \(set\/tags\)/)
     expect(out).toMatch(/attic {3}offline, last seen 2026.* unknown \(lacked nothing when it last told\)/)
     expect(out).toMatch(/new {5}connecting +unknown/)
     expect(out).toContain('\n\ndegraded: 1 case wants attention\n! second-copy')

@@ -19,9 +19,11 @@ const inSync: Coverage = {
   documents: 10,
 }
 
+const ready = { recoveryMilliseconds: null, rebuildMilliseconds: null }
+
 describe('the signals', () => {
   test('of members that lack nothing are nought', () => {
-    expect(signalsOf(inSync, all, 12, 0)).toEqual({
+    expect(signalsOf(inSync, all, { ...ready, recoveryMilliseconds: 12 }, 0)).toEqual({
       driftPercent: 0,
       lagMilliseconds: 0,
       lags: new Map([
@@ -29,20 +31,21 @@ describe('the signals', () => {
         [phone, 0],
       ]),
       recoveryMilliseconds: 12,
+      rebuildMilliseconds: null,
     })
   })
 
   test('of members that never told anything are unknown, not in sync', () => {
-    expect(signalsOf({ ...inSync, members: [], unknown: 2 }, all, null, 0)).toEqual(noSignals)
+    expect(signalsOf({ ...inSync, members: [], unknown: 2 }, all, ready, 0)).toEqual(noSignals)
   })
 
   test('tell of who is away how old it is what it lacks, and no drift', () => {
     const members = [{ instance: attic, documents: documents('a'), oldestAt: 4_000 }]
-    expect(signalsOf({ ...inSync, members }, new Set(), null, 10_000)).toMatchObject({ driftPercent: null, lagMilliseconds: 6_000 })
+    expect(signalsOf({ ...inSync, members }, new Set(), ready, 10_000)).toMatchObject({ driftPercent: null, lagMilliseconds: 6_000 })
   })
 
   test('of an instance without others are nought', () => {
-    expect(signalsOf({ ...inSync, members: [] }, new Set(), null, 0)).toMatchObject({ driftPercent: 0, lagMilliseconds: 0 })
+    expect(signalsOf({ ...inSync, members: [] }, new Set(), ready, 0)).toMatchObject({ driftPercent: 0, lagMilliseconds: 0 })
   })
 
   test('count a document once, however many members lack something of it, and each unseen feed for one', () => {
@@ -50,7 +53,7 @@ describe('the signals', () => {
       { instance: attic, documents: documents('a', 'b'), oldestAt: 4_000 },
       { instance: phone, documents: documents('b'), oldestAt: 9_000 },
     ]
-    const signals = signalsOf({ ...inSync, members, feedsLacking: 1 }, all, null, 10_000)
+    const signals = signalsOf({ ...inSync, members, feedsLacking: 1 }, all, ready, 10_000)
     expect(signals.driftPercent).toBe(30)
     expect(signals.lagMilliseconds).toBe(6_000)
     expect(signals.lags.get(phone)).toBe(1_000)
@@ -65,7 +68,7 @@ describe('the signals', () => {
     const coverage = fc.record({ members: fc.array(member), unknown: fc.nat(3), feedsLacking: fc.nat(9), documents: fc.nat(9) })
     fc.assert(
       fc.property(coverage, fc.integer(), (known, now) => {
-        const { driftPercent, lagMilliseconds } = signalsOf(known, all, null, now)
+        const { driftPercent, lagMilliseconds } = signalsOf(known, all, ready, now)
         if (driftPercent !== null) expect(driftPercent >= 0 && driftPercent <= 100).toBe(true)
         if (lagMilliseconds !== null) expect(lagMilliseconds).toBeGreaterThanOrEqual(0)
       }),
@@ -74,9 +77,9 @@ describe('the signals', () => {
 })
 
 describe('a threshold', () => {
-  const signals = (driftPercent: number, lag: number, recoveryMilliseconds: number) =>
+  const signals = (driftPercent: number, lag: number, recoveryMilliseconds: number, rebuildMilliseconds = 0) =>
     crossings(
-      { driftPercent, lagMilliseconds: lag, lags: new Map([[attic, lag]]), recoveryMilliseconds },
+      { driftPercent, lagMilliseconds: lag, lags: new Map([[attic, lag]]), recoveryMilliseconds, rebuildMilliseconds },
       thresholds,
       () => 'attic',
       400_000,
@@ -85,6 +88,7 @@ describe('a threshold', () => {
   test('is crossed only above it', () => {
     expect(signals(1, 300_000, 30_000)).toEqual([])
     expect(signals(1.1, 300_001, 30_001).map(({ id }) => id)).toEqual(['drift', `lag:${attic}`, 'recovery'])
+    expect(signals(0, 0, 0, 30_001).map(({ id }) => id)).toEqual(['rebuild'])
   })
 
   test('is told in plain words', () => {

@@ -32,7 +32,7 @@ function sizeText(bytes: number): string {
 describe('the protocol document', () => {
   test.each([
     ['controlTypes', 'Control', 11],
-    ['gossipTypes', 'Gossip', 2],
+    ['gossipTypes', 'Gossip', 4],
   ])('has the message types of %s', (name, heading, count) => {
     expect(typesInDocument(heading)).toEqual(typesInCode(name))
     expect(typesInCode(name).size).toBe(count)
@@ -89,6 +89,19 @@ describe('the protocol document', () => {
     ['src/replica/proof.ts', 'forgeriesMax', '8', 'After eight signatures that do not hold'],
     ['src/replica/presence-board.ts', 'cardsMost', '20', '20 cards are looked at at once'],
     ['src/replica/presence-board.ts', 'cardsPerSecond', '4', 'and 4 a second'],
+    ['src/replica/attestation.ts', 'bucketsMax', '256', 'lie in 256 **buckets**'],
+    ['src/replica/attestation.ts', 'sumBytes', '16', 'bucket, 16 bytes, is the exclusive or'],
+    ['src/replica/attestation.ts', 'attestedPerMessageMax', '1_500', '`[document id, version key, digest]`, at most 1,500'],
+    ['src/replica/attestation.ts', 'attestationPartsMax', '16', 'part and parts, at most 16'],
+    ['src/replica/attestation-board.ts', 'messagesMost', '40', 'Of one member 40 messages are looked at at once'],
+    ['src/replica/attestation-board.ts', 'messagesPerSecond', '2', 'at once and 2 a second; 10,000 documents'],
+    ['src/replica/attestation-board.ts', 'otherVersionsMax', '10_000', '10,000 documents of other versions are remembered'],
+    ['src/replica/auditor.ts', 'settleMs', '2_000', 'A document that rested for 2 s is digested'],
+    ['src/replica/coherence.ts', 'requestsMost', '5', 'Of requests 5 are looked at at once'],
+    ['src/replica/coherence.ts', 'requestsPerSecond', '1', 'at once and 1 a second; of each member'],
+    ['src/replica/coherence.ts', 'answerMsMin', '1_000', 'nothing is answered for n seconds'],
+    ['src/replica/coherence.ts', 'patienceMs', '5_000', 'after 5 s, at most once an hour'],
+    ['src/replica/coherence.ts', 'repairMsMin', '3_600_000', 'at most once an hour: whoever'],
     ['src/replica/dialer.ts', 'lastingMs', '10_000', 'A link that ends within 10 s is left to the backoff'],
     ['src/replica/dialer.ts', 'politenessMs', '1_500', 'waits 1.5 s before its first dial'],
     [
