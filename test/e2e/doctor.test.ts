@@ -50,9 +50,7 @@ test('a home in which all is well', async () => {
   expect(check('daemon')).toContain(`process ${laptop.processId} runs`)
   expect(check('database')).toMatch(/^ok\n/)
   expect(check('secrets')).toMatch(/^ok\nnothing in 1 document /)
-  const { out } = await laptop.selfsame('doctor')
-  expect(out).toMatch(/^ok +daemon /m)
-  expect(out).toContain('not checked: multicast (network.mdns is off)')
+  expect(check('multicast')).toBe('not checked\nnetwork.mdns is off')
 })
 
 test('the dashboard shows what a real daemon counts', async () => {
@@ -105,7 +103,7 @@ test('two daemons on one home are seen, and what they leave when they are killed
   expect(mended.mended.join('\n')).toMatch(/^lock\.sqlite is removed.*\nrun\/api\.sock is removed/)
   expect(mended.bad).toEqual(['daemon'])
   await laptop.up()
-  expect((await doctor()).bad).toEqual(['secrets'])
+  expect((await laptop.agent.status()).attention).toEqual([])
 })
 
 test('a home in a synced folder, with a damaged database', async () => {
