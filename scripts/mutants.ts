@@ -1,85 +1,146 @@
 /**
- * Plants deliberate faults, one at a time, into a copy of the sources and runs the simulator on it: every fault must be
- * caught. `npm run mutants`. A fault that survives means that the simulator is blind to it.
+ * Plants deliberate faults, one at a time, into a copy of the tree, and runs what ought to catch each. `npm run mutants`, or some of them by words
+ * of their names. A fault that survives means that the proof has a hole. The same checks run first without any fault: what fails then catches nothing.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { whyNotRecorded } from '../test/power-loss/recording.ts'
+import { faults } from './mutants/faults.ts'
+import type { Check, Fault } from './mutants/faults.ts'
 
-interface Mutant {
-  readonly name: string
-  readonly file: string
-  readonly find: string
-  readonly replace: string
-}
-
-const mutants: readonly Mutant[] = [
-  {
-    name: 'acknowledge before the commit',
-    file: 'src/replica/engine.ts',
-    find: "    this.#state = 'committing'\n",
-    replace: "    this.#state = 'committing'\n    for (const settle of batch.settle) settle()\n",
-  },
-  {
-    name: 'apply before the deps',
-    file: 'src/replica/engine.ts',
-    find: '    for (const dep of header.deps) if (this.ledger.find(dep)?.applied !== true) return dep\n',
-    replace: '    for (const dep of header.deps) if (this.ledger.find(dep) === undefined) return dep\n',
-  },
-  {
-    name: 'a counter that reuses its feed after a rollback',
-    file: 'src/replica/writer.ts',
-    find: 'nonce: random.bytes(16) }\n      const feed = feedIdOf(identity.agent, opening)\n      const client = clientIdOf(feed)\n      if (ledger.feedOfClient(client) !== undefined) continue\n',
-    replace:
-      'nonce: new Uint8Array(16) }\n      const feed = feedIdOf(identity.agent, opening)\n      const client = clientIdOf(feed)\n      if (ledger.feed(feed) !== undefined) return { feed, client, opening: null, previous: null, segments: new Map() }\n',
-  },
-  {
-    name: 'tell peers what is not durable',
-    file: 'src/replica/engine.ts',
-    find: "    this.#state = 'committing'\n",
-    replace: "    this.#state = 'committing'\n    this.#tell({ ...batch, settle: [], done: [] }, changed)\n",
-  },
-  {
-    name: 'forget operation ids',
-    file: 'src/replica/materialiser.ts',
-    find: '    this.#ledger.rows.operations.push(row)\n',
-    replace: '',
-  },
-  {
-    name: 'hide nothing that two copies of a home both did',
-    file: 'src/replica/materialiser.ts',
-    find: '      if (entry === null || known.entry === null || known.entry <= entry) return false\n      this.#hideEntry(known)\n',
-    replace: '      return true\n',
-  },
-]
+/** What a check says: what it caught, nothing, or that it could not be made. */
+type Verdict = { readonly caught: string } | 'nothing' | { readonly broken: string }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const seeds = process.argv[2] ?? '60'
-let survived = 0
-for (const mutant of mutants) {
-  const copy = mkdtempSync(join(tmpdir(), 'selfsame-mutant-'))
+/** What the checks need of the tree. */
+const parts = ['src', 'test', 'scripts', 'config', 'docs', 'package.json', 'tsconfig.json', 'vitest.config.ts', 'README.md']
+/** A check that takes longer has been caught in a loop. */
+const checkMsMax = 600_000
+
+const tree = mkdtempSync(join(tmpdir(), 'selfsame-mutants-'))
+const why = whyNotRecorded()
+const words = process.argv.slice(2)
+const chosen = faults.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
+const tried = chosen.filter(({ check }) => why === undefined || check.type !== 'power loss')
+try {
+  for (const part of parts) cpSync(join(root, part), join(tree, part), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'))
+  process.exitCode = isSound() && plantAll() ? 0 : 1
+} finally {
+  rmSync(tree, { recursive: true, force: true })
+}
+
+/** Whether nothing is caught where there is no fault. */
+function isSound(): boolean {
+  const checks = distinct(tried.map((fault) => fault.check))
+  const files = checks.flatMap((check) => (check.type === 'test' ? [check.file] : []))
+  const verdicts = checks.map((check) => (check.type === 'test' ? 'nothing' : run(check)))
+  if (files.length > 0) verdicts.push(runTests(files))
+  const found = verdicts.find((verdict) => verdict !== 'nothing')
+  if (found === undefined) return true
+  process.stdout.write(`without any fault: ${'caught' in found ? found.caught : found.broken}\n`)
+  return false
+}
+
+/** Whether all faults are caught. */
+function plantAll(): boolean {
+  let caught = 0
+  for (const fault of tried) {
+    const began = performance.now()
+    const verdict = plant(fault)
+    const seconds = `${((performance.now() - began) / 1_000).toFixed(1)} s`.padStart(8)
+    if (typeof verdict === 'object' && 'caught' in verdict) caught += 1
+    const outcome = verdict === 'nothing' ? 'SURVIVED' : 'caught' in verdict ? 'caught  ' : 'BROKEN  '
+    const how = verdict === 'nothing' ? nameOf(fault.check) : 'caught' in verdict ? verdict.caught : verdict.broken
+    process.stdout.write(`${outcome} ${seconds}  ${fault.name}\n                   ${how}\n`)
+  }
+  if (tried.length < chosen.length) process.stdout.write(`${chosen.length - tried.length} not tried: ${why}\n`)
+  process.stdout.write(`${caught} of ${tried.length} caught\n`)
+  return caught === tried.length
+}
+
+function plant({ check, file, find, name, replace }: Fault): Verdict {
+  const path = join(tree, file)
+  const source = readFileSync(path, 'utf8')
+  if (source.split(find).length !== 2) throw new Error(`${name}: the place to change stands not exactly once in ${file}`)
+  writeFileSync(
+    path,
+    source.replace(find, () => replace),
+  )
   try {
-    for (const part of ['src', 'test', 'scripts', 'package.json']) cpSync(join(root, part), join(copy, part), { recursive: true })
-    symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
-    const path = join(copy, mutant.file)
-    const source = readFileSync(path, 'utf8')
-    if (source.split(mutant.find).length !== 2)
-      throw new Error(`${mutant.name}: the place to change stands not exactly once in ${mutant.file}`)
-    writeFileSync(
-      path,
-      source.replace(mutant.find, () => mutant.replace),
-    )
-    const run = spawnSync(process.execPath, ['scripts/sim.ts', '--seeds', seeds, '--until-failure'], { cwd: copy, encoding: 'utf8' })
-    const caught = run.stdout.split('\n').find((line) => line.includes(' failed: '))
-    if (caught === undefined && run.status === 0) survived += 1
-    process.stdout.write(
-      `${caught === undefined && run.status === 0 ? 'SURVIVED' : 'caught  '}  ${mutant.name}\n            ${(caught ?? run.stderr.split('\n').find((line) => line !== '') ?? '').slice(0, 200)}\n`,
-    )
+    return run(check)
   } finally {
-    rmSync(copy, { recursive: true, force: true })
+    writeFileSync(path, source)
   }
 }
-process.stdout.write(`${mutants.length - survived} passed, ${survived} failed\n`)
-process.exitCode = survived === 0 ? 0 : 1
+
+function run(check: Check): Verdict {
+  switch (check.type) {
+    case 'test':
+      return runTests([check.file])
+    case 'simulator':
+      return runSeeds('sim.ts', ['--seeds', String(check.seeds), '--until-failure'])
+    case 'power loss':
+      return runSeeds('power-loss.ts', ['--seeds', String(check.seeds), '--life', check.life, '--until-failure'])
+  }
+}
+
+function runTests(files: readonly string[]): Verdict {
+  const report = join(tree, 'report.json')
+  rmSync(report, { force: true })
+  const { status } = start(['node_modules/vitest/vitest.mjs', 'run', ...files, '--bail', '1', '--reporter', 'json', '--outputFile', report])
+  if (status === 0) return 'nothing'
+  const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as Report
+  for (const { assertionResults, name } of testResults) {
+    const failed = assertionResults.find((result) => result.status === 'failed')
+    if (failed !== undefined) return { caught: `${relative(realpathSync(tree), name)}: ${failed.fullName}` }
+  }
+  return { broken: `${files.join(', ')} could not be run: ${testResults.map(({ message }) => message).join(' ')}` }
+}
+
+interface Report {
+  readonly testResults: readonly {
+    readonly name: string
+    readonly message: string
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[]
+  }[]
+}
+
+/** Runs a program that prints the seeds that fail. */
+function runSeeds(program: string, options: readonly string[]): Verdict {
+  const { signal, status, stderr, stdout } = start([join('scripts', program), ...options])
+  if (status === 0) return 'nothing'
+  const failure = stdout.split('\n').find((line) => line.includes(' failed: '))
+  if (failure !== undefined) return { caught: `${program} ${failure.slice(0, 200)}` }
+  if (signal !== null) return { caught: `${program} did not end` }
+  return { broken: stderr.split('\n').find((line) => line.includes('Error')) ?? stderr.slice(0, 200) }
+}
+
+function start(words: readonly string[]): { status: number | null; signal: string | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, words, {
+    cwd: tree,
+    encoding: 'utf8',
+    timeout: checkMsMax,
+    maxBuffer: 64 << 20,
+    env: { ...process.env, TMPDIR: tree },
+  })
+}
+
+function nameOf(check: Check): string {
+  if (check.type === 'test') return check.file
+  return check.type === 'simulator' ? `the simulator with ${check.seeds} seeds` : `power loss, life ${check.life}, ${check.seeds} seeds`
+}
+
+/** Each check once; of the same with fewer and with more seeds the one with more. */
+function distinct(checks: readonly Check[]): readonly Check[] {
+  const kept = new Map<string, Check>()
+  for (const check of checks) {
+    const name = check.type === 'test' ? check.file : check.type === 'simulator' ? check.type : check.life
+    const other = kept.get(name)
+    if (other === undefined || ('seeds' in check && 'seeds' in other && check.seeds > other.seeds)) kept.set(name, check)
+  }
+  return Array.from(kept.values())
+}
