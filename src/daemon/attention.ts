@@ -11,12 +11,15 @@ const documentsNamedMax = 3
 const repairShownMs = 3_600_000
 /** Updates in quarantine that get a line of their own. */
 const quarantineLinesMax = 20
+/** Damaged things that get a line of their own. */
+const damageLinesMax = 20
 
 /** `now`: milliseconds since the Unix epoch, the time of what has none of its own. */
 export function attentionOf(replica: Replica, now: number, nameOf: (instance: InstanceId) => string): readonly Condition[] {
   const { evidence } = replica
   const cases = [...lostPlace(replica, now, nameOf)]
   for (const { kind, reason, at } of evidence.casesNow()) cases.push({ id: `${kind}:${reason}`, kind, detail: reason, since: at ?? now })
+  cases.push(...damageOf(replica, now))
   const quarantine = evidence.quarantine(quarantineLinesMax)
   for (const { at, author, document, feed, reason, sequence } of quarantine.found) {
     const id = `quarantine:${document?.id}:${feed}`
@@ -85,6 +88,22 @@ function incoherence(
     cases.push({ id: `repaired:${facts.beganAt}`, kind: 'repaired', detail, since: endedAt })
   }
   return cases
+}
+
+/** What the disk has damaged, line by line, and in one line what was repaired lately. */
+function damageOf({ evidence, repair }: Replica, now: number): readonly Case[] {
+  const { open } = repair
+  const cases = open.slice(0, damageLinesMax).map(({ at, detail, id }): Case => ({ id, kind: 'damage', detail, since: at }))
+  if (open.length > cases.length) {
+    const detail = `${open.length - cases.length} more things that are stored are damaged: see 'selfsame evidence'`
+    cases.push({ id: 'damage:more', kind: 'damage', detail, since: now })
+  }
+  const repaired = evidence.repairedLately()
+  const last = repaired.at(-1)
+  if (last === undefined) return cases
+  const more = repaired.length === 1 ? '' : `; ${repaired.length - 1} more within a day`
+  const detail = `${last.reason}${more}. Look after the disk: what damaged this may damage more`
+  return [...cases, { id: 'repaired', kind: 'repaired', detail, since: last.at ?? now }]
 }
 
 /** Where this instance is no member any more: why, what it means, and what to do. */

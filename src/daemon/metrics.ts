@@ -98,6 +98,22 @@ export function createMetrics({ network, replica, version, watch }: MetricsOptio
     buckets: commitBuckets,
     registers: [],
   })
+  gauge('damaged', 'Things stored that are damaged now', () => replica.repair.open.length)
+  for (const [name, help] of [
+    ['noticed', 'Things stored that were found damaged, since the start'],
+    ['repaired', 'Those of them that are whole again'],
+  ] as const) {
+    const counter = new Counter({
+      name: `selfsame_damage_${name}_total`,
+      help,
+      registers: [],
+      collect() {
+        this.reset()
+        this.inc(replica.repair.counts[name])
+      },
+    })
+    registry.registerMetric(counter)
+  }
   registry.registerMetric(conflicts)
   registry.registerMetric(commits)
   const stop = replica.onCommit((milliseconds) => commits.observe(milliseconds / 1_000))

@@ -4,7 +4,7 @@
  * events, messages. What arrives during a commit shares the next one. It does no I/O of its own: the store is a port.
  */
 import { HybridClock, SelfsameError } from '../core/index.ts'
-import type { Clock, DocumentId, FeedId, InstanceId, Logger, Random } from '../core/index.ts'
+import type { Clock, DocumentId, FeedId, Logger, Random } from '../core/index.ts'
 import type { Envelope, FrontierEntry, Header } from '../feed/index.ts'
 import type { MemberSet, MembershipRecord } from '../membership/index.ts'
 import { CommitFailure, DamagedEnvelope } from '../storage/index.ts'
@@ -240,7 +240,7 @@ export class Engine {
     return done
   }
 
-  /** Calls `listener`, the last one given, where a read of the store comes upon something damaged. It must not read the store itself. */
+  /** Calls `listener`, the last one given, where a read of the store comes upon something damaged. */
   onDamage(listener: (damage: Damage) => void): void {
     this.#damageFound = listener
   }

@@ -13,6 +13,7 @@ import type { FormerMember } from '../membership/index.ts'
 import type { EvidenceRow, QuarantineRow } from '../storage/index.ts'
 import type { Engine } from './engine.ts'
 import { soundOr, storedToEnvelope } from './ledger.ts'
+import { openKind, repairedKind } from './repair.ts'
 
 /** Refusals of peers that are remembered: the last. A stranger can make keys without end. */
 const refusalsMax = 64
@@ -21,10 +22,12 @@ const ownKeyAddressesMax = 16
 
 /** How long a second copy counts as running after it was last proven: peers that are connected to both prove it every 10 seconds. */
 const copyMs = 5 * 60_000
+/** How long a repair is pointed out: a disk that damages one thing may be about to damage more. */
+const repairedMs = 24 * 3_600_000
 
 /** One case. */
 export interface Evidence {
-  /** `fork`, `stale-stamp`, `second-copy`, `quarantine`, `refused-feed`, `refused-peer` or `refused-join`. */
+  /** `fork`, `stale-stamp`, `second-copy`, `damage`, `repaired`, `quarantine`, `refused-feed`, `refused-peer` or `refused-join`. */
   readonly kind: string
   /** Why it is one: a sentence, or a part of one. */
   readonly reason: string
@@ -85,17 +88,26 @@ export class EvidenceBook {
     if (this.#refusals.size > refusalsMax) this.#refusals.delete(this.#refusals.keys().next().value as string)
   }
 
-  /** Forks, stale stamps, second copies. */
+  /** Forks, stale stamps, second copies; damage, and repairs of it. */
   cases(): readonly Evidence[] {
     return this.#casesOf(this.#engine.store.evidence())
   }
 
-  /** Those of the cases that hold now: a second copy is one as long as it runs. */
+  /** Those of the cases that hold now: a second copy is one as long as it runs, and the repair desk knows what is damaged. */
   casesNow(): readonly Evidence[] {
     const since = this.#clock.monotonic() - copyMs
     return this.#casesOf(
-      this.#engine.store.evidence().filter(({ id, kind }) => kind !== 'second-copy' || (this.#seen.get(id) ?? -Infinity) > since),
+      this.#engine.store.evidence().filter(({ id, kind }) => {
+        if (kind === openKind || kind === repairedKind) return false
+        return kind !== 'second-copy' || (this.#seen.get(id) ?? -Infinity) > since
+      }),
     )
+  }
+
+  /** What was repaired within the last day, the last of it last. */
+  repairedLately(): readonly Evidence[] {
+    const since = this.#now() - repairedMs
+    return this.#casesOf(this.#engine.store.evidence().filter(({ at, kind }) => kind === repairedKind && at > since))
   }
 
   #casesOf(rows: readonly EvidenceRow[]): readonly Evidence[] {

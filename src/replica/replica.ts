@@ -18,6 +18,7 @@ import { EvidenceBook } from './evidence.ts'
 import { MembershipDesk } from './membership-desk.ts'
 import { PresenceBoard } from './presence-board.ts'
 import { Reader } from './reader.ts'
+import { RepairDesk } from './repair.ts'
 import type { RebuildFacts } from './rebuild.ts'
 import { Sync } from './sync.ts'
 import type { Identity } from './writer.ts'
@@ -94,6 +95,8 @@ export class Replica {
   readonly evidence: EvidenceBook
   /** Whether all show the same. It has to be started. */
   readonly coherence: Coherence
+  /** Finds what the disk has damaged, and has it written again. */
+  readonly repair: RepairDesk
   /** What this instance does to the membership. */
   readonly membership: MembershipDesk
   readonly #waiters = new Set<Waiter>()
@@ -151,6 +154,7 @@ export class Replica {
       },
       connected: () => new Set(Array.from(this.#sync.sessions()).flatMap(({ member, ready }) => (ready ? [member.instance] : []))),
     })
+    this.repair = new RepairDesk({ engine, clock, logger: logger('storage'), ask: () => this.#sync.plan() })
     this.#sync = new Sync({
       engine,
       transport,
@@ -166,6 +170,7 @@ export class Replica {
       attestRequestReceived: (request) => this.coherence.receiveRequest(request),
       progressTold: () => this.#checkWaiters(),
       caseSeen: (id) => this.evidence.caseSeen(id),
+      repair: this.repair,
       sessionReady: () => {
         this.#presence.publish()
         this.coherence.greet()
@@ -176,6 +181,7 @@ export class Replica {
       for (const listener of this.#changeListeners) listener()
       this.#idleSoon()
     })
+    this.repair.start()
   }
 
   static async open(options: ReplicaOptions): Promise<Replica> {
@@ -276,6 +282,7 @@ export class Replica {
     await this.stopNetwork()
     this.coherence.stop()
     this.#presence.stop()
+    this.repair.stop()
     this.#cancelIdle?.()
     await this.#engine.close()
   }

@@ -22,6 +22,7 @@ import { createSession, surplusOf } from './session.ts'
 import type { Session, Told } from './session.ts'
 import { Telling } from './telling.ts'
 import { TwinWatch } from './twins.ts'
+import type { RepairDesk } from './repair.ts'
 import type { Identity } from './writer.ts'
 
 /** Milliseconds that gossip is given to bring what a peer said it has, before it is asked for: less fetches twice, more heals later. */
@@ -68,6 +69,8 @@ export interface SyncOptions {
   /** What a peer told has changed. */
   readonly progressTold: () => void
   readonly sessionReady: (session: Session) => void
+  /** What to ask a peer for because it is damaged here, and what came. */
+  readonly repair: Pick<RepairDesk, 'offer' | 'wants'>
   /** A case of evidence was found, or found again. */
   readonly caseSeen: (id: string) => void
 }
@@ -107,6 +110,7 @@ export class Sync {
     this.#telling = new Telling({
       engine: options.engine,
       clock: options.clock,
+      peers: () => this.#sessions.size,
       send: (session, message) => this.#send(session, message),
     })
     this.#answers = new Answers({
@@ -195,7 +199,7 @@ export class Sync {
     const told = this.#told.get(session.member.instance)
     if (told !== undefined && session.ready) this.#told.set(session.member.instance, { ...told, at: this.#now() })
     this.#options.logger.info({ peer: session.member.name, reason }, 'peer:disconnected')
-    this.#plan()
+    this.plan()
   }
 
   message(id: LinkId, channel: Channel, bytes: Uint8Array): void {
@@ -342,7 +346,7 @@ export class Sync {
     }
     this.#told.set(session.member.instance, { theirs: session.theirs, at: this.#now(), program: session.program })
     progressTold()
-    this.#plan()
+    this.plan()
   }
 
   #committed({ changed, own, records }: Committed): void {
@@ -364,7 +368,7 @@ export class Sync {
       if (waited) this.#telling.now(session)
       else this.#telling.soon(session)
     }
-    this.#plan()
+    this.plan()
   }
 
   #membersChanged(records: readonly MembershipRecord[]): void {
@@ -386,17 +390,19 @@ export class Sync {
 
   // Wants: what is lacking is asked of one peer at a time.
 
-  #plan(): void {
-    const { clock, engine } = this.#options
-    if (!engine.takesEnvelopes || engine.intake.bytes > inboxBytesHigh) return
+  /** Asks each peer that is not asked for anything for what is lacking here, or damaged. */
+  plan(): void {
+    const { clock, engine, repair } = this.#options
+    if (engine.intake.bytes > inboxBytesHigh) return
     const now = clock.monotonic()
     let next = Number.POSITIVE_INFINITY
     for (const session of this.#sessions.values()) {
       if (!session.ready || session.want !== null) continue
-      const ranges: FeedRange[] = []
-      for (const [feed, since] of session.lacking) {
+      const ranges = repair.wants(session.link.id, session.theirs, (feed) => this.#fetchedUntil(feed) <= now, wantRangesMax)
+      const damaged = new Set(ranges.map(({ feed }) => feed))
+      for (const [feed, since] of engine.takesEnvelopes ? session.lacking : []) {
         if (ranges.length === wantRangesMax) break
-        if (engine.intake.refused.has(feed)) continue
+        if (damaged.has(feed) || engine.intake.refused.has(feed)) continue
         const freeAt = this.#fetchedUntil(feed)
         if (freeAt > now) {
           next = Math.min(next, freeAt)
@@ -422,7 +428,7 @@ export class Sync {
       if (ranges.length > 0) this.#ask(session, ranges)
     }
     this.#cancelPlan?.()
-    this.#cancelPlan = next === Number.POSITIVE_INFINITY ? null : clock.after(Math.max(1, next - now), () => this.#plan())
+    this.#cancelPlan = next === Number.POSITIVE_INFINITY ? null : clock.after(Math.max(1, next - now), () => this.plan())
   }
 
   /** Until when nobody else is asked for a feed: somebody is sending it. Monotonic milliseconds. */
@@ -455,7 +461,7 @@ export class Sync {
   }
 
   #chunk(session: Session, bytes: Uint8Array): void {
-    const { clock, engine } = this.#options
+    const { clock, engine, repair } = this.#options
     const { want } = session
     if (want === null) return this.#drop(session, 'it sent what was not asked for')
     const chunk = decodeChunk(bytes)
@@ -474,11 +480,12 @@ export class Sync {
       this.#noteForgery({ peer: session.member.name }, 'envelopes were refused that are not proven to be by a member')
     for (const envelope of envelopes) want.untaken.delete(envelope.header.feed)
     engine.offer(envelopes)
+    repair.offer(envelopes, session.member.label)
     if (!chunk.value.last) return
     // What was asked for and did not come in a form that can be used is not asked of this peer again before it tells its frontier anew.
     for (const feed of want.untaken) session.lacking.delete(feed)
     this.#release(session)
-    this.#plan()
+    this.plan()
   }
 
   /** The key that must have signed a feed; undefined where its author is not known as a member. */
@@ -519,7 +526,7 @@ export class Sync {
     if (this.#waited && engine.waitingFeeds > 0)
       logger.warn({ feeds: engine.waitingFeeds }, 'feeds wait for what they are based on: nobody has sent it')
     this.#waited = engine.waitingFeeds > 0
-    this.#plan()
+    this.plan()
     engine.idle()
     this.#cancelPing = clock.after(this.#pingDelay(), () => this.#pingAll())
   }
@@ -554,7 +561,8 @@ export class Sync {
   #report(evidence: Pick<EvidenceRow, 'id' | 'kind' | 'detail' | 'proof'>): void {
     const { caseSeen, engine, logger } = this.#options
     caseSeen(evidence.id)
-    if (engine.store.evidence().some((row) => row.id === evidence.id)) return
+    // While the store is opened anew nobody knows; what is there already stays as it is.
+    if (engine.isReadable && engine.store.evidence().some((row) => row.id === evidence.id)) return
     logger.warn({ kind: evidence.kind }, evidence.detail)
     engine
       .put({ evidence: [{ ...evidence, at: this.#now() }] })
