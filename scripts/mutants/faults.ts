@@ -89,7 +89,7 @@ const inTheStore: readonly Fault[] = [
     file: 'src/storage/sqlite-store.ts',
     find: '    this.queries.pin.first()\n',
     replace: '',
-    check: test('contract/store'),
+    check: test('unit/storage/sqlite-store'),
   },
   {
     name: 'store an envelope without its last body',
@@ -141,7 +141,7 @@ const inEnvelopes: readonly Fault[] = [
     file: 'src/replica/sync.ts',
     find: '    if (!isSignedBy(envelope, key)) {',
     replace: '    if (envelope.signature === null) {',
-    check: test('unit/replica/replica'),
+    check: test('unit/replica/gossip'),
   },
   {
     name: 'skip the signature of a membership record',
@@ -225,7 +225,7 @@ const inMembership: readonly Fault[] = [
     file: 'src/replica/acceptance.ts',
     find: 'return found?.feed === feed && found.sequence === sequence',
     replace: 'return found === undefined || (found.feed === feed && found.sequence === sequence)',
-    check: test('unit/replica/removal'),
+    check: test('unit/replica/removal-found'),
   },
   {
     name: 'accept the write of a reader',

@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest'
+import type { Envelope } from '../../../src/feed/index.ts'
+import type { Replica } from '../../../src/replica/index.ts'
+import { storedToEnvelope } from '../../../src/replica/ledger.ts'
+import { encodeGossip } from '../../../src/replica/messages.ts'
+import type { StoredEnvelope } from '../../../src/storage/index.ts'
+import { seededRandom } from '../../sim/virtual-time.ts'
+import { createProbe } from '../network/probe.ts'
+import { openGroup } from './group.ts'
+
+it('an envelope that is gossiped is taken only with the signature of its author', async () => {
+  const group = await openGroup(['admin', 'writer'])
+  const [reader, author] = group.replicas as [Replica, Replica]
+  await reader.startNetwork()
+  await group.settle(author.write({ operations: [{ type: 'append', name: 'memory', entry: { text: 'mine' } }] }))
+  const [stored] = author.store.appliedAfter(0, 1) as [StoredEnvelope]
+  const envelope = storedToEnvelope(stored)
+  // Somebody who has the author's place in the network, and passes on what it likes.
+  const key = author.identity.key.publicKey
+  const forwarder = createProbe(key, group.network.attach(key, { address: '/memory/forwarder' }))
+  forwarder.admits = () => true
+  await forwarder.transport.start(forwarder.handlers)
+  await group.settle(forwarder.transport.dial(null, ['/memory/0']))
+  const have = async (gossiped: Envelope): Promise<number | undefined> => {
+    forwarder.transport.publish(encodeGossip({ type: 'envelope', envelope: gossiped }))
+    await group.pass(100)
+    return reader.store.feeds().find(({ feed }) => feed === stored.feed)?.have
+  }
+  expect(await have({ ...envelope, signature: seededRandom('forged').bytes(64) })).toBeUndefined()
+  expect(await have({ ...envelope, signature: null })).toBeUndefined()
+  expect(await have(envelope)).toBe(1)
+})
