@@ -308,9 +308,9 @@ export class RepairDesk {
     const found = new Set(damages.map(damageToKey))
     for (const damage of damages) if (!this.#repairedSince.has(damageToKey(damage))) this.#notice(damage)
     if (damages.length < damagesMax) {
-      for (const open of [...this.#cases.values()])
+      for (const open of this.#cases.values())
         if (before.has(open.key) && !found.has(open.key) && !open.isMending) this.#foundWhole(open)
-      for (const { at, detail, id } of [...this.#untested.values()]) {
+      for (const { at, detail, id } of this.#untested.values()) {
         const key = id.slice(idPrefix.length)
         if (!this.#cases.has(key)) this.#close({ at, id, key, what: detail.split(' is damaged on this disk')[0] as string }, wholeAgain)
       }

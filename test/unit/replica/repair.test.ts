@@ -78,10 +78,10 @@ describe('damage at one of three is noticed, named and repaired', () => {
 
   test.each(parts)('%s', async (_, placeOf, named, how) => {
     const group = await openGrown()
-    const [, second] = group.replicas as [Replica, Replica]
+    const [first, second] = group.replicas as [Replica, Replica]
     const store = group.stores[1] as MemoryStore
     const before = await group.settle(digestsOf(second))
-    store.damage(placeOf(feedOf(second, group.replicas[0]!), second))
+    store.damage(placeOf(feedOf(second, first), second))
     expect(second.repair.open).toEqual([])
     await group.pass(withinMs)
     expect(await store.scrub()).toEqual([])
