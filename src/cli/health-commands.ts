@@ -1,10 +1,11 @@
 /** The commands that tell how the agent is: the status on one screen, and waiting until all hold the same. */
+import { existsSync } from 'node:fs'
 import { homePathOf } from '../api/client.ts'
-import type { Agent, Peer, Status } from '../api/client.ts'
+import type { Agent, ErrorCode, Peer, Status } from '../api/client.ts'
 import { durationToMilliseconds } from './arguments.ts'
 import type { AgentContext, Context, Doors } from './command.ts'
 import { homeHint } from './life-commands.ts'
-import { amountText, columnsOf, localTime, spanOf } from './output.ts'
+import { amountText, columnsOf, localTime, recentTime, spanOf } from './output.ts'
 import type { Colour } from './output.ts'
 import { waitUntil } from './waiting.ts'
 
@@ -13,6 +14,8 @@ const exitCodeOfDegraded = 1
 const exitCodeOfDown = 2
 /** Exit code of a wait that ended without what was waited for: not now, as `EX_TEMPFAIL`. */
 const exitCodeOfTimeout = 75
+/** Lines of attention that tell why this instance is no member. */
+const lostPlaces: ReadonlySet<string> = new Set(['removed', 'suspended', 'key-replaced'])
 /** Documents named beside a peer. */
 const documentsShown = 3
 
@@ -22,13 +25,13 @@ export function addHealthCommands({ program, command, onAgent, onAgentIfUp }: Do
     .action(
       onAgentIfUp(async ({ agent, finish, home, output }: Context<object> & { readonly agent: Agent | null }) => {
         if (agent === null) {
-          const down = { state: 'down', home: homePathOf(home) }
-          await output.answer(down, `down: no daemon runs on ${down.home}. Start it: selfsame up${homeHint(home)}`, () => 'red')
+          const down = downOf(home)
+          await output.answer({ state: 'down', home: down.home, reason: down.reason }, `down: ${down.text}`, () => 'red')
           finish(exitCodeOfDown)
           return
         }
         const status = await agent.status()
-        await output.answer(status, statusText(status), colourOf)
+        await output.answer(status, statusText(status, Date.now()), colourOf)
         if (status.state === 'degraded') finish(exitCodeOfDegraded)
       }),
     )
@@ -46,7 +49,7 @@ export function addHealthCommands({ program, command, onAgent, onAgentIfUp }: Do
         const synced = await waitUntil(isSynced, durationToMilliseconds(options.timeout ?? '30s'))
         const text = synced
           ? 'in sync'
-          : columnsOf([['not in sync:', ''], ...waiting.map((peer) => [`  ${peer.instance.name}`, syncText(peer)])])
+          : columnsOf([['not in sync:', ''], ...waiting.map((peer) => [`  ${peer.instance.name}`, syncText(peer, Date.now())])])
         await output.answer({ synced, waiting }, text)
         if (!synced) finish(exitCodeOfTimeout)
       }),
@@ -63,10 +66,24 @@ function isInSync({ ahead, behind, lacks, state }: Peer): boolean {
   return state === 'connected' && behind === 0 && ahead === 0 && lacks?.documents === 0
 }
 
-function statusText(status: Status): string {
+/** Why there is nobody to ask, and what to do. */
+function downOf(home: string | undefined): { readonly home: string; readonly reason: ErrorCode; readonly text: string } {
+  const path = homePathOf(home)
+  const hint = homeHint(home)
+  return existsSync(path)
+    ? { home: path, reason: 'daemon-not-running', text: `no daemon runs on ${path}. Start it: selfsame up --detach${hint}` }
+    : {
+        home: path,
+        reason: 'home-missing',
+        text: `there is no agent in ${path} yet. Begin one: selfsame init --agent NAME${hint}, or join one: selfsame join${hint}`,
+      }
+}
+
+/** `now`: milliseconds since the Unix epoch; what happened today is told without its date. */
+function statusText(status: Status, now: number): string {
   const { agent, attention, instance, network, peers, signals } = status
-  const lost = attention.find(({ kind }) => kind === 'removed' || kind === 'suspended')
-  const role = instance.role ?? (lost === undefined ? 'not a member' : `${lost.kind}: no member any more`)
+  const lost = attention.find(({ kind }) => lostPlaces.has(kind))
+  const role = instance.role ?? (lost === undefined ? 'not a member' : `${lost.kind.replace('-', ' ')}: no member any more`)
   const readiness = signals.recoverySeconds === null ? '' : `, ready after ${signals.recoverySeconds.toFixed(1)} s`
   const facts = columnsOf([
     ['agent', `${agent.name}  ${agent.id.slice(0, 16)}`],
@@ -80,7 +97,8 @@ function statusText(status: Status): string {
     ['memory', `${amountText(status.documents, 'document', 'documents')}, ${amountText(status.entries, 'log entry', 'log entries')}`],
     ['conflicts', conflictsText(status)],
   ])
-  const others = peers.length === 0 ? "no other instances: 'selfsame invite' admits one" : columnsOf(peers.map(peerCells))
+  const others =
+    peers.length === 0 ? "no other instances: 'selfsame invite' admits one" : columnsOf(peers.map((peer) => peerCells(peer, now)))
   const verdict =
     attention.length === 0
       ? 'healthy: nothing wants attention'
@@ -104,29 +122,29 @@ function conflictsText({ signals: { conflictedDocuments, conflicts } }: Status):
     : `${count} merged since the start: ${shown}${where.length > documentsShown ? ', ...' : ''}`
 }
 
-function peerCells(peer: Peer): readonly string[] {
-  const { address, instance, program, roundTripMilliseconds, state } = peer
-  const seen = peer.lastSeen === null ? 'not seen since the start' : `last seen ${localTime(peer.lastSeen)}`
+function peerCells(peer: Peer, now: number): readonly string[] {
+  const { address, instance, lastSeen, program, roundTripMilliseconds, state } = peer
+  const seen = lastSeen === null ? 'not seen since the start' : `last seen ${recentTime(lastSeen, now)}`
   const trip = roundTripMilliseconds === null ? '' : `${roundTripMilliseconds.toFixed(1)} ms`
   return [
     instance.name,
-    state === 'offline' ? `offline, ${seen}` : state,
-    syncText(peer),
-    digestsText(peer),
+    state === 'connected' ? state : `${state}, ${seen}`,
+    syncText(peer, now),
+    digestsText(peer, now),
     trip,
-    program ?? '',
+    program?.replace(/^selfsame /, 'version ') ?? '',
     address ?? '',
   ]
 }
 
-function digestsText({ digests: { documents, first, state, time } }: Peer): string {
+function digestsText({ digests: { documents, first, state, time } }: Peer, now: number): string {
   if (state === 'unknown' || time === null) return 'digests not known yet'
-  if (state === 'equal') return `digests equal at ${localTime(time)}`
+  if (state === 'equal') return `digests equal at ${recentTime(time, now)}`
   const names = first.slice(0, documentsShown).map(({ id, kind, name }) => (kind === null || name === null ? id : `${kind}/${name}`))
   return `differs: ${amountText(documents, 'document', 'documents')} (${names.join(', ')}${documents > names.length ? ', ...' : ''})`
 }
 
-function syncText(peer: Peer): string {
+function syncText(peer: Peer, now: number): string {
   const { ahead, behind, lacks, state, told } = peer
   if (told === null || ahead === null || behind === null) return 'unknown'
   const parts = [
@@ -137,7 +155,7 @@ function syncText(peer: Peer): string {
   const what = parts.length === 0 ? 'lacked nothing' : parts.join(', ')
   // What a peer that is not connected holds by now nobody knows.
   if (state !== 'connected') return `unknown (${what} when it last told)`
-  return parts.length === 0 ? `in sync since ${localTime(told)}` : what
+  return parts.length === 0 ? `in sync as of ${recentTime(told, now)}` : what
 }
 
 function lacksText({ documents, first }: NonNullable<Peer['lacks']>): string {

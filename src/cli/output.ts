@@ -69,6 +69,12 @@ export function localTime(iso: string): string {
   return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`
 }
 
+/** As `localTime`, and the time alone where it is of today. `now`: milliseconds since the Unix epoch. */
+export function recentTime(iso: string, now: number): string {
+  const [day, time = ''] = localTime(iso).split(' ')
+  return day === localTime(new Date(now).toISOString()).split(' ')[0] ? time : localTime(iso)
+}
+
 /** `12 s`, `5 min`, `3 h`, `2 d`: how long something is, to one unit. */
 export function spanOf(seconds: number): string {
   if (seconds < 60) return `${Math.floor(seconds)} s`

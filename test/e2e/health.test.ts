@@ -35,7 +35,7 @@ test('an agent whose instances hold the same is healthy, and a wait for that end
   expect([code, out]).toEqual([0, 'in sync\n'])
   expect(await laptop.selfsame('status')).toMatchObject({
     code: 0,
-    out: expect.stringMatching(/server +connected +in sync since[^]*healthy: /),
+    out: expect.stringMatching(/server +connected +in sync as of[^]*healthy: /),
   })
   expect(await laptop.agent.ready()).toMatchObject({ ready: true })
   expect(await metricOf(laptop, 'selfsame_peers\\{state="connected"\\}')).toBe(2)
