@@ -7,8 +7,12 @@ import type { Engine } from './engine.ts'
 import type { ControlMessage } from './messages.ts'
 import type { Session } from './session.ts'
 
-/** Milliseconds for which news of progress are gathered before peers that do not wait for them are told. */
-const tellDelayMs = 50
+/**
+ * Milliseconds, for each peer that there is, in which news of progress are gathered before those are told that do not wait for them: so
+ * 20 messages a second in all, however many peers. Nobody waits longer than the maximum: health is judged by what was told.
+ */
+const tellDelayMsPerPeer = 50
+const tellDelayMsMax = 2_000
 /** Milliseconds between two times that a ping makes the whole frontier be told. */
 const tellAllMsMin = 5_000
 /** Feeds in one frontier message: some 20 ms of whoever reads it. */
@@ -17,6 +21,8 @@ const frontierEntriesPerMessage = 5_000
 export interface TellingOptions {
   readonly engine: Engine
   readonly clock: Clock
+  /** How many peers there are to tell. */
+  readonly peers: () => number
   readonly send: (session: Session, message: ControlMessage & { readonly type: 'frontier' }) => void
 }
 
@@ -40,7 +46,8 @@ export class Telling {
 
   /** Tells a peer before long how far the feeds moved that it was not told of yet. */
   soon(session: Session): void {
-    session.cancelTelling ??= this.#options.clock.after(tellDelayMs, () => this.now(session))
+    const { clock, peers } = this.#options
+    session.cancelTelling ??= clock.after(Math.min(peers() * tellDelayMsPerPeer, tellDelayMsMax), () => this.now(session))
   }
 
   /** The same at once. */
