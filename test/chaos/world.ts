@@ -68,6 +68,27 @@ const diskIndex = 2
 /** Seconds to wait for others to hold what an instance wrote: network faults end before. */
 const heldSecondsMax = 120
 
+export interface NewInstance {
+  readonly name: string
+  readonly port: number
+  readonly environment: Environment
+  /** Whose agent it joins; without one it begins an agent. */
+  readonly inviter: Instance | undefined
+}
+
+/** Makes an instance and starts its daemon, all under one environment. */
+export async function makeInstance(group: Group, { environment, inviter, name, port }: NewInstance): Promise<Instance> {
+  const home = pathOf(group.directory, name)
+  const place = ['--home', home, '--name', name, '--port', String(port), '--listen', 'loopback']
+  const invitation = await inviter?.agent.invite({ role: 'writer', expiresSeconds: 86_400 })
+  const command = invitation === undefined ? ['init', '--agent', 'kevin'] : ['join']
+  const { code, err } = await group.selfsame([...command, ...place], { input: invitation?.ticket ?? '', environment })
+  if (code !== 0) throw new Error(`${name} could not be made: ${err}`)
+  const instance = group.at(home, port)
+  await instance.up(environment)
+  return instance
+}
+
 export async function createWorld({ daemons: count, mayMount, paceMs, random }: WorldOptions): Promise<World> {
   const group = await createGroup()
   const relay = await openRelay(random.fork('relay'))
@@ -115,16 +136,7 @@ export async function createWorld({ daemons: count, mayMount, paceMs, random }: 
       mounted.push(disk)
     }
     const environment = { ...world.environmentAt(name, port), CHAOS_CLOCK: clockFile }
-    const [founder] = daemons
-    const invitation = founder === undefined ? undefined : await founder.instance.agent.invite({ role: 'writer', expiresSeconds: 86_400 })
-    const place = ['--home', home, '--name', name, '--port', String(port), '--listen', 'loopback']
-    const { code, err } = await group.selfsame([...(invitation === undefined ? ['init', '--agent', 'kevin'] : ['join']), ...place], {
-      input: invitation?.ticket ?? '',
-      environment,
-    })
-    if (code !== 0) throw new Error(`${name} could not be made: ${err}`)
-    const instance = group.at(home, port)
-    await instance.up(environment)
+    const instance = await makeInstance(group, { name, port, environment, inviter: daemons[0]?.instance })
     const id = (await instance.agent.status()).instance.id as InstanceId
     const fault = (what: string): void => void world.faults.push(what)
     const shared = { agent: instance.agent, name, fault }
