@@ -22,7 +22,7 @@ function give(replica: Replica, records: readonly MembershipRecord[]): void {
   ;(replica.members as unknown as { add(records: readonly MembershipRecord[]): void }).add(records)
 }
 
-it('a cut that names a feed before it is written vouches for nothing', async () => {
+it.each(['removed', 'a member'])('a cut that names a feed before it is written vouches for nothing, its author being %s', async (place) => {
   const random = seededRandom('cut')
   const time = new VirtualTime()
   const [rootKey, adminKey, oldKey, newKey] = [1, 2, 3, 4].map(() => createSigningKey(random)) as [
@@ -69,8 +69,18 @@ it('a cut that names a feed before it is written vouches for nothing', async () 
     },
   })
   const { members } = engine
-  const removal = { agent, author: admin, parents: members.citedBy(admin), time: 0, number: members.nextNumber(admin), cut: [], reason: '' }
-  await settle(engine.put({ records: [signRole({ ...removal, instance: thief, role: null }, adminKey)] }))
+  if (place === 'removed') {
+    const removal = {
+      agent,
+      author: admin,
+      parents: members.citedBy(admin),
+      time: 0,
+      number: members.nextNumber(admin),
+      cut: [],
+      reason: '',
+    }
+    await settle(engine.put({ records: [signRole({ ...removal, instance: thief, role: null }, adminKey)] }))
+  }
   const body = { salt: new Uint8Array(16), bytes: new Uint8Array(8) }
   const reference = referenceTo(body, { type: 99, schema: 1, critical: false, document: hashToId('any', body.salt) })
   const header = { format: 1, rules: 1, agent, space: mainSpace, feed, sequence: 1, previous: null, deps: [], records: [admission.hash] }
