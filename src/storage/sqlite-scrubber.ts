@@ -34,8 +34,8 @@ const envelopesPerStep = 256
 const rowsPerStep = 4
 /** Envelopes of a pass that are looked at at the faster pace: they are through within a minute. */
 const briskEnvelopes = 100_000
-/** How many times as long as it worked the thread rests: it then takes 2.5 percent of one core, and 1 percent. */
-const briskRests = 39
+/** How many times as long as it worked the thread rests: it then takes 4 percent of one core, and 1 percent. */
+const briskRests = 24
 const slowRests = 99
 
 class Pass {

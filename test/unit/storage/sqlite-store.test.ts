@@ -102,6 +102,93 @@ describe('a process that is killed while it commits', () => {
 })
 
 describe('a damaged database', () => {
+  test('is seen in the file, not in what the store has read of it before', async () => {
+    await (await open()).commit(appendedBy(1, 50))
+    await stores[0]!.close()
+    const store = await open()
+    const before = store.envelopes(feed, 1, 50, Infinity)
+    const at = readFileSync(path).indexOf(before[20]!.bodies[0]!.bytes)
+    const file = openSync(path, 'r+')
+    writeSync(file, Uint8Array.of(before[20]!.bodies[0]!.bytes[0]! ^ 1), 0, 1, at)
+    closeSync(file)
+    expect(store.envelopes(feed, 1, 50, Infinity)).toEqual(before)
+    expect(await store.scrub()).toEqual([{ kind: 'envelope', feed, sequence: 21, part: 'body' }])
+    await store.commit({ envelopesReplaced: [envelopeRow(feed, 21)] })
+    expect(await store.scrub()).toEqual([])
+  })
+
+  test.each([
+    ['an envelope that is gone', 'delete from envelope where id & 0xff = 3', 'header'],
+    ['the last envelope gone', 'delete from envelope where id & 0xff = 5', 'header'],
+    ['a body that is gone', 'delete from body where id >> 8 & 0xff = 3', 'body'],
+    ['a damaged salt', "update body set salt = x'00112233445566778899aabbccddeeff' where id >> 8 & 0xff = 3", 'body'],
+    ['a lost signature', 'update envelope set signature = null where id & 0xff = 3', 'signature'],
+    ['another number of bodies', 'update envelope set bodies = 2 where id & 0xff = 3', 'body'],
+    ['a damaged hash beside a body', 'update body set hash48 = hash48 + 1 where id >> 8 & 0xff = 3', 'body'],
+  ])('has %s named, and takes it again', async (_, sql, part) => {
+    const store = await open()
+    await store.commit(appendedBy(1, 5))
+    const before = readAll(store)
+    changeFile(sql)
+    const [damage] = await store.scrub()
+    const sequence = sql.includes('= 5') ? 5 : 3
+    expect(damage).toEqual({ kind: 'envelope', feed, sequence, part })
+    await store.commit({ envelopesReplaced: [envelopeRow(feed, sequence)] })
+    expect(await store.scrub()).toEqual([])
+    expect(readAll(store)).toEqual(before)
+  })
+
+  test('takes an envelope again whose hash is what was damaged, in the file alone and not in its index', async () => {
+    const first = await open()
+    await first.commit(appendedBy(1, 5))
+    await first.close()
+    // The six bytes of the hash, in the table and again in the index: one of the two is changed.
+    const { hash } = envelopeRow(feed, 3)
+    const sound = readFileSync(path)
+    const places = [sound.indexOf(hash.slice(0, 12), 0, 'hex'), sound.lastIndexOf(hash.slice(0, 12), undefined, 'hex')]
+    expect(new Set(places).size).toBe(2)
+    for (const at of places) {
+      writeFileSync(
+        path,
+        sound.map((byte, index) => (index === at + 5 ? byte ^ 1 : byte)),
+      )
+      const store = await open()
+      await store.commit({ envelopesReplaced: [envelopeRow(feed, 3)] })
+      expect(await store.scrub()).toEqual([])
+      expect(store.locate(hash)).toEqual({ feed, sequence: 3, position: 3 })
+      await store.close()
+      const database = new DatabaseSync(path)
+      expect(database.prepare('pragma integrity_check').all()).toEqual([{ integrity_check: 'ok' }])
+      database.close()
+    }
+  })
+
+  test('that SQLite itself cannot read any more is told of by a look through it, and what is elsewhere is still read', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 400))
+    await store.close()
+    const sound = readFileSync(path)
+    const again = await open()
+    expect(again.meta('nothing')).toBeUndefined()
+    // A page in the middle of the bodies.
+    const page = Math.floor(sound.indexOf(envelopeRow(feed, 200).bodies[0]!.bytes) / 4_096)
+    const file = openSync(path, 'r+')
+    writeSync(file, Buffer.alloc(4_096, 0xa5), 0, 4_096, page * 4_096)
+    closeSync(file)
+    await expect(again.scrub()).rejects.toThrow(expect.objectContaining({ code: 'storage-corrupt' }))
+    expect(again.envelopes(feed, 1, 5, Infinity)).toHaveLength(5)
+  })
+
+  test('of before signatures and bodies were counted is looked through as far as it can be', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 5))
+    changeFile('update envelope set signature_crc = null, bodies = null')
+    expect(await store.scrub()).toEqual([])
+    expect(store.envelopes(feed, 1, 5, Infinity)).toHaveLength(5)
+    changeFile("update body set bytes = x'00' where id >> 8 & 0xff = 3")
+    expect(await store.scrub()).toEqual([{ kind: 'envelope', feed, sequence: 3, part: 'body' }])
+  })
+
   test('is found out by the check, wherever the damage is', async () => {
     const store = await open()
     await store.commit(appendedBy(1, 400))
