@@ -1,66 +1,73 @@
-/** One simulated instance: a home (identity and disk) and, while it runs, a replica on the simulated network. */
-import { silentLogger } from '../../src/core/index.ts'
-import type { Clock, EnvelopeHash, SigningKey } from '../../src/core/index.ts'
-import { decodeHeader } from '../../src/feed/index.ts'
+/**
+ * One simulated instance: a home (identity and disk) and, while it runs, a replica on the simulated network. The process can
+ * die, stop, freeze, and its clock can jump.
+ */
+import { SelfsameError, createSigningKey, silentLogger } from '../../src/core/index.ts'
+import type { Clock, PublicKey, SigningKey } from '../../src/core/index.ts'
+import type { Envelope } from '../../src/feed/index.ts'
+import { cloneIdOf, memberTableFrom } from '../../src/membership/index.ts'
 import type { MembershipRecord } from '../../src/membership/index.ts'
-import type { MemoryNetwork, MemoryTransport } from '../../src/network/index.ts'
+import type { MemoryTransport, TransportHandlers } from '../../src/network/index.ts'
 import { Replica, addressBookToMeta } from '../../src/replica/index.ts'
 import type { Identity } from '../../src/replica/index.ts'
-import { decodeControl, decodeGossip } from '../../src/replica/messages.ts'
-import { CommitFailure, createMemoryStore } from '../../src/storage/index.ts'
-import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
-import type { SeededRandom, VirtualTime } from './virtual-time.ts'
-
-/** What a whole simulation shares. */
-export interface World {
-  readonly time: VirtualTime
-  readonly random: SeededRandom
-  readonly network: MemoryNetwork
-  readonly records: readonly MembershipRecord[]
-  /** Addresses by key, as a ticket or the configuration would give them. */
-  readonly addresses: ReadonlyMap<string, readonly string[]>
-  /** Every envelope that any disk ever held, by its place: an honest group never puts two into one. */
-  readonly places: Map<string, EnvelopeHash>
-  /** What was found broken. The first one ends the run. */
-  readonly faults: string[]
-  /** Probability that a commit fails without a word whether it is on the disk. */
-  readonly commitFailure: number
-  /** Memory for live documents: with none, each is loaded anew for every use. */
-  readonly cacheBytes: number
-}
+import { encodeGossip } from '../../src/replica/messages.ts'
+import type { MemoryStore } from '../../src/storage/index.ts'
+import { SimDisk } from './disk.ts'
+import type { DiskUser } from './disk.ts'
+import type { SeededRandom } from './virtual-time.ts'
+import { Witness, asNewer, newerMessage } from './witness.ts'
+import type { World } from './world.ts'
 
 export interface NodeOptions {
   readonly name: string
-  readonly identity: { readonly agent: Identity['agent']; readonly instance: Identity['instance']; readonly key: SigningKey }
-  readonly address: string
+  readonly identity: Identity
   readonly skewMs: number
+  /** The agent's root key, where it is on this machine. */
+  readonly rootKey: SigningKey | null
+}
+
+/** Of a process, from its start to its end. */
+interface Life extends DiskUser {
+  alive: boolean
+  replica: Replica | null
+  handlers: TransportHandlers | null
+  /** What it hears once it goes on; null: it is not frozen. */
+  held: (() => void)[] | null
 }
 
 export class SimNode {
   readonly name: string
+  readonly address: string
   readonly #world: World
-  readonly #options: NodeOptions
   readonly #random: SeededRandom
-  #disk: MemoryStore
-  #life: { alive: boolean; replica: Replica | null; readonly transport: MemoryTransport } | null = null
-  /** The commit on its way to the disk. */
-  #pending: (() => void) | null = null
+  readonly #rootKey: SigningKey | null
+  readonly disk: SimDisk
+  #identity: Identity
+  /** The identity that is about to take the place of the present one: a file that is synced before anyone hears of it. */
+  #next: Identity | null = null
+  #skewMs: number
+  #life: Life | null = null
   #lives = 0
+  /** Speaks a newer version of the protocol. */
+  isNewer = false
+  /** Messages sent, by what they are. */
+  readonly sent = new Map<string, number>()
 
-  constructor(world: World, options: NodeOptions, disk?: MemoryStore) {
+  constructor(world: World, { identity, name, rootKey, skewMs }: NodeOptions, store?: MemoryStore) {
     this.#world = world
-    this.#options = options
-    this.name = options.name
-    this.#random = world.random.fork(`node ${options.name}`)
-    this.#disk = disk ?? createMemoryStore()
+    this.name = name
+    this.address = `/memory/${name}`
+    this.#identity = identity
+    this.#skewMs = skewMs
+    this.#rootKey = rootKey
+    this.#random = world.random.fork(`node ${name}`)
+    this.disk = new SimDisk(world, this.#random.fork('disk'), store)
+    // The network knows the node from now on, so that paths to it can be cut.
+    world.network.attach(identity.key.publicKey, { address: this.address })
   }
 
-  get identity(): NodeOptions['identity'] {
-    return this.#options.identity
-  }
-
-  get address(): string {
-    return this.#options.address
+  get identity(): Identity {
+    return this.#identity
   }
 
   /** The replica, while it runs. */
@@ -72,181 +79,227 @@ export class SimNode {
     return this.#life !== null
   }
 
-  /** What is on the disk. */
-  get disk(): MemoryStore {
-    return this.#disk
+  jump(milliseconds: number): void {
+    this.#skewMs += milliseconds
   }
 
-  /** A copy of the home as it is on the disk now. */
-  copyOfDisk(): MemoryStore {
-    return this.#disk.clone()
-  }
-
-  /** Writes the membership records and the known addresses into a new home. */
-  async found(): Promise<void> {
-    const known = new Map([...this.#world.addresses].map(([key, addresses]) => [key as Identity['key']['publicKey'], addresses]))
-    const batch: WriteBatch = {
-      records: this.#world.records.map(({ hash, bytes }) => ({ hash, bytes })),
-      meta: addressBookToMeta(known, []),
-    }
-    await this.#disk.commit(batch)
-  }
-
-  async start(): Promise<void> {
-    const { network } = this.#world
-    this.#lives += 1
-    const transport = network.attach(this.#options.identity.key.publicKey, { address: this.#options.address })
-    const publish = transport.publish.bind(transport)
-    const send = transport.send.bind(transport)
-    transport.publish = (bytes) => {
-      this.#checkGossip(bytes)
-      publish(bytes)
-    }
-    transport.send = (link, channel, bytes) => {
-      if (channel === 'control') this.#checkControl(bytes)
-      return send(link, channel, bytes)
-    }
-    const life = { alive: true, replica: null as Replica | null, transport }
-    this.#life = life
-    const replica = await Replica.open({
-      openStore: () => this.#openStore(life),
-      transport,
-      clock: this.#clockOf(life),
-      random: this.#random.fork(`life ${this.#lives}`),
-      logger: () => silentLogger,
-      identity: this.#options.identity,
-      program: 'simulation',
-      cacheBytes: this.#world.cacheBytes,
-      bootstrap: [],
-      announce: [],
-      rootKey: () => null,
-      fatal: (error) =>
-        this.#fault(`${this.name} cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+  /** Writes what a new home begins with. */
+  async found(records: readonly MembershipRecord[], addresses: ReadonlyMap<PublicKey, readonly string[]>): Promise<void> {
+    await this.disk.store.commit({
+      records: records.map(({ bytes, hash }) => ({ bytes, hash })),
+      meta: addressBookToMeta(addresses, []),
     })
-    life.replica = replica
-    await replica.startNetwork()
   }
 
-  /** The process dies now. A commit on its way may or may not have reached the disk. */
-  crash(): void {
+  /** Starts the process, as the daemon would; after a while again where the disk does not open. */
+  async start(): Promise<void> {
+    if (this.#life !== null) return
+    this.#settleIdentity()
+    const life = this.#newLife()
+    this.#life = life
+    this.#lives += 1
+    const transport = this.#attach(life)
+    try {
+      const replica = await Replica.open({
+        openStore: () => this.disk.open(life),
+        transport,
+        clock: this.#clockOf(life),
+        random: this.#random.fork(`life ${this.#lives}`),
+        logger: () => silentLogger,
+        identity: this.#identity,
+        program: 'simulation',
+        cacheBytes: this.#world.cacheBytes,
+        bootstrap: [],
+        announce: [],
+        rootKey: () => this.#rootKey,
+        fatal: (error) => this.#ended(life, error),
+      })
+      if (!life.alive) return
+      life.replica = replica
+      await replica.startNetwork()
+    } catch (error) {
+      this.#ended(life, error)
+    }
+  }
+
+  /** The process dies now, or the machine loses its power. */
+  crash(power: boolean = false): void {
     const life = this.#life
     if (life === null) return
-    if (this.#pending !== null && this.#random.chance(0.5)) this.#pending()
-    this.#pending = null
     life.alive = false
     this.#life = null
-    this.#world.network.detach(this.#options.address)
-    this.#disk = this.#disk.clone()
+    this.#world.network.detach(this.address)
+    this.disk.end(power)
   }
 
-  /** The process ends in an orderly way. */
+  /** The process ends in an orderly way. Resolves when it has. */
   async stop(): Promise<void> {
     const life = this.#life
     if (life === null) return
     await life.replica?.close()
-    life.alive = false
-    this.#life = null
-    this.#disk = this.#disk.clone()
+    if (life.alive) this.crash()
   }
 
-  /** The home is replaced by an older copy of itself; the node must be down. */
-  restore(backup: MemoryStore): void {
-    this.#disk = backup.clone()
+  /** The process is frozen: nothing reaches it until it goes on. */
+  pause(): void {
+    if (this.#life === null || this.#life.held !== null) return
+    this.#life.held = []
+    this.#world.network.pause(this.address)
   }
 
-  #fault(what: string): void {
-    this.#world.faults.push(what)
+  resume(): void {
+    const life = this.#life
+    if (life === null || life.held === null) return
+    const { held } = life
+    life.held = null
+    this.#world.network.resume(this.address)
+    for (const callback of held) life.hear(callback)
   }
 
-  /** A clock whose timers die with the process. */
-  #clockOf(life: { readonly alive: boolean }): Clock {
-    const clock = this.#world.time.clock(this.#options.skewMs)
-    return {
-      ...clock,
-      after: (milliseconds, callback) =>
-        clock.after(milliseconds, () => {
-          if (life.alive) callback()
-        }),
-    }
-  }
-
-  async #openStore(life: { readonly alive: boolean }): Promise<Store> {
-    const disk = this.#disk.clone({ commitVia: (apply) => this.#commit(life, apply) })
-    this.#disk = disk
-    const commit = disk.commit.bind(disk)
-    disk.commit = async (batch) => {
-      await commit(batch)
-      this.#checkCommit(batch, disk)
-    }
-    return disk
-  }
-
-  /** The disk's part of a commit: it lands after a while, is confirmed after another, and sometimes is not confirmed at all. */
-  #commit(life: { readonly alive: boolean }, apply: () => void): Promise<void> {
-    const { time, commitFailure } = this.#world
-    return new Promise((resolve, reject) => {
-      const land = (): void => {
-        this.#pending = null
-        apply()
-      }
-      this.#pending = land
-      time.after(this.#random.unit() * 4, () => {
-        if (!life.alive || this.#pending !== land) return
-        const fails = this.#random.chance(commitFailure)
-        if (fails && this.#random.chance(0.5)) this.#pending = null
-        else land()
-        time.after(this.#random.unit() * 2, () => {
-          if (!life.alive) return
-          if (fails) reject(new CommitFailure('unknown', 'the simulated disk did not confirm'))
-          else resolve()
-        })
-      })
+  /** Something that the process is asked to do: when it can hear it, if it lives then. */
+  ask(callback: (replica: Replica) => void): void {
+    const life = this.#life
+    life?.hear(() => {
+      if (life.replica !== null) callback(life.replica)
     })
   }
 
-  /** Nothing is gossiped before it is on the disk. */
-  #checkGossip(bytes: Uint8Array): void {
-    const message = decodeGossip(bytes)
-    if (!message.ok || message.value.type !== 'envelope') return
-    const { hash, header } = message.value.envelope
-    if ((this.#disk.locate(hash)?.position ?? null) === null)
-      this.#fault(`${this.name} gossiped ${header.feed}:${header.sequence} before it was durable`)
+  /** An envelope comes by gossip, as from a copy of this home. */
+  hearGossip(envelope: Envelope): void {
+    this.#life?.handlers?.gossip(this.#identity.key.publicKey, encodeGossip({ type: 'envelope', envelope }))
   }
 
-  /** Nothing is acknowledged to a peer before it is on the disk. */
-  #checkControl(bytes: Uint8Array): void {
-    const message = decodeControl(bytes)
-    if (!message.ok || message.value.type !== 'frontier') return
-    const onDisk = new Map(this.#disk.feeds().map((row) => [row.feed, row]))
-    for (const { applied, feed, have } of message.value.entries) {
-      const row = onDisk.get(feed)
-      if (row === undefined || row.have < have || row.applied < applied)
-        this.#fault(`${this.name} told of ${feed}:${have} before it was durable`)
+  /**
+   * Replaces the key of the running instance or, with a name, makes of this home an instance of its own; then it starts anew. The steps and
+   * their order are those of the daemon, and the process may die between any two.
+   */
+  async changeKey(cloneName: string | null): Promise<void> {
+    const life = this.#life
+    if (life === null || life.replica === null || this.#next !== null) return
+    const key = createSigningKey(this.#random)
+    const instance = cloneName === null ? this.#identity.instance : cloneIdOf(this.#identity.instance, key.publicKey)
+    this.#next = { ...this.#identity, instance, key }
+    try {
+      await life.replica.replaceKey(key, cloneName)
+    } catch (error) {
+      if (life.alive && !(error instanceof SelfsameError && error.code === 'outcome-unknown')) this.#next = null
+      throw error
+    }
+    if (!life.alive) return
+    this.#world.note(cloneName === null ? 'rotated' : 'cloned')
+    this.#settleIdentity()
+    await this.stop()
+    await this.start()
+  }
+
+  /** As the daemon does at its start: the next identity takes its place if the records say so, else it is forgotten. */
+  #settleIdentity(): void {
+    const next = this.#next
+    this.#next = null
+    if (next === null) return
+    const table = memberTableFrom(next.agent, this.disk.copy().records())
+    if (table.isKeyOf(next.instance, next.key.publicKey)) this.#identity = next
+  }
+
+  #newLife(): Life {
+    const life: Life = {
+      alive: true,
+      replica: null,
+      handlers: null,
+      held: null,
+      hear: (callback) => {
+        if (!life.alive) return
+        if (life.held !== null) life.held.push(callback)
+        else this.#guard(life, callback)
+      },
+      die: (power) => {
+        if (life.alive) this.crash(power)
+      },
+      committed: (batch, store) => {
+        if (life.alive) witness.committed(batch, store, life.replica)
+      },
+    }
+    const witness = new Witness(this.#world, this.name)
+    return life
+  }
+
+  /** Nothing that a process hears may make it throw, a disk that cannot be read apart: that ends it. */
+  #guard(life: Life, callback: () => void): void {
+    try {
+      callback()
+    } catch (error) {
+      this.#ended(life, error)
     }
   }
 
-  /** What must hold of every commit, whoever made it. */
-  #checkCommit(batch: WriteBatch, disk: Store): void {
-    for (const envelope of batch.envelopes ?? []) {
-      const place = `${envelope.feed}:${envelope.sequence}`
-      const known = this.#world.places.get(place)
-      if (known !== undefined && known !== envelope.hash) this.#fault(`${this.name} stores a second envelope in place ${place}`)
-      this.#world.places.set(place, envelope.hash)
+  /** The process ended by itself. Whoever watches over it starts it again. */
+  #ended(life: Life, error: unknown): void {
+    if (!life.alive) return
+    if (!isDiskError(error)) {
+      return this.#world.fault(`${this.name} cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
     }
-    for (const row of batch.positions ?? []) {
-      const [stored] = disk.envelopes(row.feed, row.sequence, row.sequence, 1)
-      const header = stored === undefined ? undefined : decodeHeader(stored.headerBytes)
-      if (header?.ok !== true) {
-        this.#fault(`${this.name} applied what it does not hold`)
-        continue
-      }
-      const before = [...header.value.deps, ...(header.value.previous === null ? [] : [header.value.previous])]
-      for (const dep of before) {
-        const position = disk.locate(dep)?.position ?? null
-        if (position === null || position >= row.position)
-          this.#fault(`${this.name} applied ${row.feed}:${row.sequence} before what it depends on`)
-      }
-    }
-    for (const row of batch.quarantine ?? []) this.#fault(`${this.name} quarantined an honest update: ${row.reason}`)
+    this.#world.note('ended-by-disk')
+    this.crash()
+    this.#world.time.after(1_000, () => void this.start())
   }
+
+  /** A clock whose timers die with the process. */
+  #clockOf(life: Life): Clock {
+    const clock = this.#world.time.clock(() => this.#skewMs)
+    return { ...clock, after: (milliseconds, callback) => clock.after(milliseconds, () => life.hear(callback)) }
+  }
+
+  #attach(life: Life): MemoryTransport {
+    const transport = this.#world.network.attach(this.#identity.key.publicKey, {
+      address: this.address,
+      joinOpen: () => life.replica?.membership.isJoinOpen() ?? false,
+    })
+    const witness = new Witness(this.#world, this.name)
+    const publish = transport.publish.bind(transport)
+    const send = transport.send.bind(transport)
+    const start = transport.start.bind(transport)
+    transport.start = (handlers) => {
+      life.handlers = this.#guarded(life, handlers)
+      return start(life.handlers)
+    }
+    transport.publish = (bytes) => {
+      witness.gossiped(bytes, this.disk)
+      this.#count('gossip', bytes)
+      publish(this.isNewer ? asNewer(bytes) : bytes)
+    }
+    transport.send = (link, channel, bytes) => {
+      this.#count(channel === 'control' ? witness.told(bytes, this.disk) : 'chunk', bytes)
+      const drained = send(link, channel, this.isNewer ? asNewer(bytes) : bytes)
+      if (this.isNewer && channel === 'control') send(link, channel, newerMessage)
+      return drained
+    }
+    return transport
+  }
+
+  #count(what: string, bytes: Uint8Array): void {
+    this.sent.set(what, (this.sent.get(what) ?? 0) + 1)
+    this.#world.record(this.name, bytes)
+  }
+
+  #guarded(life: Life, handlers: TransportHandlers): TransportHandlers {
+    return {
+      ...handlers,
+      linkOpened: (link) => this.#guard(life, () => handlers.linkOpened(link)),
+      linkClosed: (link, reason) => {
+        this.#world.note(`link: ${reason}`)
+        this.#guard(life, () => handlers.linkClosed(link, reason))
+      },
+      message: (link, channel, bytes) => this.#guard(life, () => handlers.message(link, channel, bytes)),
+      drained: (link, channel) => this.#guard(life, () => handlers.drained(link, channel)),
+      gossip: (from, bytes) => {
+        let verdict: ReturnType<TransportHandlers['gossip']> = 'ignore'
+        this.#guard(life, () => (verdict = handlers.gossip(from, bytes)))
+        return verdict
+      },
+    }
+  }
+}
+
+function isDiskError(error: unknown): boolean {
+  return error instanceof SelfsameError && error.code === 'storage-failed' && error.message.startsWith('the simulated disk')
 }

@@ -1,23 +1,102 @@
-/** A bounded run of the simulator, and proof that it is one and the same run for one and the same seed. */
+/** A bounded run of the simulator, proof that it is one and the same run for one and the same seed, and cases that once failed. */
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { numbersOfText, numbersToText, planOf } from './plan.ts'
+import type { Act, Plan } from './plan.ts'
+import { Tally, commandOf } from './report.ts'
+import { shrink } from './shrink.ts'
 import { simulate } from './simulate.ts'
 
 /** Seeds of a bounded run; `npm run sim` runs as many as are wanted. */
-const seeds = 60
+const seeds = 120
 
 describe('a simulated group of instances', () => {
-  it(`converges and loses nothing under every seed from 1 to ${seeds}`, async () => {
+  it(`converges and loses nothing under every seed from 1 to ${seeds}, in which every kind of trouble comes`, async () => {
     const failed: string[] = []
+    const tally = new Tally()
     for (let seed = 1; seed <= seeds; seed += 1) {
-      const { faults } = await simulate(String(seed))
-      if (faults.length > 0) failed.push(`seed ${seed} (npm run sim -- --seeds 1 --from ${seed}): ${faults[0]}`)
+      const result = await simulate(String(seed))
+      tally.add(result)
+      if (result.faults.length > 0) failed.push(`npm run sim -- --seed ${seed}: ${result.faults[0]}`)
     }
     expect(failed).toEqual([])
+    expect(tally.missing).toEqual([])
   })
 
-  it('runs the same again under the same seed', async () => {
-    const [first, second] = [await simulate('replay'), await simulate('replay')]
-    expect(second).toEqual(first)
-    expect(first.trace).not.toBe('')
+  it('runs the same again under the same seed, to the last message', async () => {
+    for (const seed of ['replay', 'once more']) {
+      const [first, second] = [await simulate(seed), await simulate(seed)]
+      expect(second).toEqual(first)
+      expect(first.requests).toBeGreaterThan(0)
+    }
+    expect((await simulate('replay')).trace).not.toBe((await simulate('once more')).trace)
+  })
+})
+
+describe('a plan', () => {
+  it('is a plan in any of its parts', async () => {
+    const whole = planOf('parts')
+    const numbers = fc.subarray(whole.steps.map(({ number }) => number))
+    await fc.assert(
+      fc.asyncProperty(numbers, async (some) => {
+        const part = planOf('parts', new Set(some))
+        expect(part.steps).toEqual(whole.steps.filter(({ number }) => some.includes(number)))
+        expect((await simulate('parts', part)).faults).toEqual([])
+      }),
+      { numRuns: 5 },
+    )
+  })
+
+  it('has numbers that a command line takes back', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.nat(200)), (some) => {
+        const numbers = some.toSorted((a, b) => a - b)
+        if (numbers.length > 0) expect(numbersOfText(numbersToText(numbers))).toEqual(new Set(numbers))
+      }),
+    )
+    for (const text of ['', '1,', '-3', 'a', '1-']) expect(numbersOfText(text)).toBeNull()
+  })
+
+  it('is shrunk to the steps that a failure takes, and named by a command', async () => {
+    const plan = planOf('shrunk')
+    const small = await shrink(plan, async ({ steps }) =>
+      steps.filter(({ act }) => act.type === 'write').length >= 3 ? 'three' : undefined,
+    )
+    expect(small.steps).toHaveLength(3)
+    expect(commandOf(small)).toBe(`npm run sim -- --seed shrunk --only ${numbersToText(small.steps.map(({ number }) => number))}`)
+  })
+})
+
+/** A plan of acts, one after the other. */
+function planOfActs(seed: string, troubleMs: number, acts: readonly (readonly [atMs: number, act: Act])[]): Plan {
+  return { seed, troubleMs, steps: acts.map(([at, act], number) => ({ at, act, number })) }
+}
+
+function members(...names: readonly string[]): (readonly [number, Act])[] {
+  return names.map((node, index) => [0, { type: 'member', node, role: index === 0 ? 'admin' : 'writer', skewMs: 0, rootKey: false }])
+}
+
+describe('what once failed', () => {
+  it('is that a second copy of a home was found while the store was opened anew', async () => {
+    const plan = planOfActs('copies', 6_000, [
+      ...members('a', 'b', 'c'),
+      [1_500, { type: 'unconfirmed', node: 'a', openFailures: 20 }],
+      [1_600, { type: 'copy', node: 'b', as: 'd', both: true }],
+      [1_700, { type: 'write', node: 'a', operations: 1 }],
+    ])
+    expect((await simulate('copies', plan)).faults).toEqual([])
+  })
+
+  it('is that whoever hears more of a newer version than it knows hung up', async () => {
+    const plan = planOfActs('newer', 3_000, [
+      ...members('a', 'b', 'c'),
+      [0, { type: 'newer', node: 'a' }],
+      [0, { type: 'weather', set: { gossipLoss: 1 }, forMs: Infinity }],
+      [1_900, { type: 'write', node: 'a', operations: 1 }],
+      [2_500, { type: 'write', node: 'b', operations: 1 }],
+    ])
+    const { faults, happened } = await simulate('newer', plan)
+    expect(faults).toEqual([])
+    expect([...happened.keys()].filter((what) => what.startsWith('link: bad'))).toEqual([])
   })
 })

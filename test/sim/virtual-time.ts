@@ -32,10 +32,10 @@ export class VirtualTime {
     }
   }
 
-  /** A clock of one node, whose wall time is off by `skewMs`. */
-  clock(skewMs: number = 0): Clock {
+  /** A clock whose wall time is off by `skewMs`, which may change while it runs. */
+  clock(skewMs: () => number = () => 0): Clock {
     return {
-      now: () => epoch + this.#now + skewMs,
+      now: () => epoch + this.#now + skewMs(),
       monotonic: () => this.#now,
       after: (milliseconds, callback) => this.after(milliseconds, callback),
     }

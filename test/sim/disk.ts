@@ -1,0 +1,204 @@
+/**
+ * The simulated disk of one home. A commit is asked for, written and confirmed, at three moments; what was not confirmed is
+ * there after the death of the process if it was written, and after a loss of power perhaps. No part of a commit is ever there alone.
+ */
+import { SelfsameError } from '../../src/core/index.ts'
+import { CommitFailure, createMemoryStore } from '../../src/storage/index.ts'
+import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
+import type { CrashPoint } from './plan.ts'
+import type { World } from './world.ts'
+import type { SeededRandom } from './virtual-time.ts'
+
+/** Reads that an engine does while it works. */
+const faultyReads = [
+  'envelopes',
+  'appliedAfter',
+  'touchesAfter',
+  'snapshot',
+  'past',
+  'clock',
+  'operation',
+  'entries',
+  'documentHeads',
+] as const
+
+/** Who uses the disk. */
+export interface DiskUser {
+  readonly alive: boolean
+  /** Runs what the disk has to say, when the process can hear it. */
+  hear(callback: () => void): void
+  /** The process dies in the middle of a commit, or the machine loses its power. */
+  die(power: boolean): void
+  committed(batch: WriteBatch, store: Store): void
+}
+
+export class SimDisk {
+  readonly #world: World
+  readonly #random: SeededRandom
+  #store: MemoryStore
+  #pending: { apply(): void; written: boolean } | null = null
+  /** Where in the next commit the process dies. */
+  #deadly: { readonly point: CrashPoint; readonly power: boolean } | null = null
+  #isGivenUp = false
+  #isFull = false
+  #unconfirmed = 0
+  #openFailures = 0
+  #readFailures = 0
+
+  constructor(world: World, random: SeededRandom, store: MemoryStore = createMemoryStore()) {
+    this.#world = world
+    this.#random = random
+    this.#store = store
+  }
+
+  /** As of the last commit that its writer knows of. */
+  get store(): MemoryStore {
+    return this.#store
+  }
+
+  /** The same to read, also where its writer has closed it, or given it up to open it anew. */
+  get readable(): MemoryStore {
+    return this.#isGivenUp ? this.#store.clone({}) : this.#store
+  }
+
+  /** A copy of the home as it is now. */
+  copy(): MemoryStore {
+    return this.#store.clone()
+  }
+
+  /** The next commit ends the process at that point of it. */
+  dieAt(point: CrashPoint, power: boolean): void {
+    this.#deadly = { point, power }
+  }
+
+  fill(isFull: boolean): void {
+    this.#isFull = isFull
+  }
+
+  /** The outcome of the next commit stays unknown, and the store does not open at the first tries. */
+  failNext(openFailures: number): void {
+    this.#unconfirmed += 1
+    this.#openFailures += openFailures
+  }
+
+  failReads(count: number): void {
+    this.#readFailures += count
+  }
+
+  /** Ends all faults that still wait for their moment. */
+  repair(): void {
+    this.#deadly = null
+    this.#isFull = false
+    this.#unconfirmed = 0
+    this.#openFailures = 0
+    this.#readFailures = 0
+  }
+
+  async open(user: DiskUser): Promise<Store> {
+    if (this.#openFailures > 0) {
+      this.#openFailures -= 1
+      this.#world.note('open-failure')
+      throw new SelfsameError('storage-failed', 'the simulated disk does not open')
+    }
+    const store = this.#store.clone({ commitVia: (apply) => this.#commit(user, apply) })
+    this.#store = store
+    this.#isGivenUp = false
+    const commit = store.commit.bind(store)
+    const close = store.close.bind(store)
+    store.close = () => {
+      this.#isGivenUp = true
+      return close()
+    }
+    store.commit = async (batch) => {
+      await commit(batch)
+      user.committed(batch, store)
+    }
+    for (const name of faultyReads) this.#makeFaulty(store, name)
+    return store
+  }
+
+  /** What a process that died, or a machine without power, leaves. */
+  end(power: boolean): void {
+    const pending = this.#pending
+    this.#pending = null
+    this.#deadly = null
+    if (pending !== null && (pending.written && !power ? true : this.#random.chance(0.5))) pending.apply()
+    this.#store = this.#store.clone({})
+    this.#isGivenUp = false
+    if (pending !== null) this.#world.note(`${power ? 'power-loss' : 'crash'}:${pending.written ? 'written' : 'asked'}`)
+  }
+
+  /** The home is replaced by an older copy of itself. */
+  replace(backup: MemoryStore): void {
+    this.#store = backup.clone({})
+  }
+
+  #makeFaulty(store: MemoryStore, name: (typeof faultyReads)[number]): void {
+    const read = store[name].bind(store) as (...parameters: readonly unknown[]) => unknown
+    const faulty = (...parameters: readonly unknown[]): unknown => {
+      if (this.#readFailures > 0) {
+        this.#readFailures -= 1
+        this.#world.note('read-error')
+        throw new SelfsameError('storage-failed', 'the simulated disk cannot be read')
+      }
+      return read(...parameters)
+    }
+    Object.assign(store, { [name]: faulty })
+  }
+
+  #commit(user: DiskUser, apply: () => void): Promise<void> {
+    const { time } = this.#world
+    const commit = { apply, written: false }
+    this.#pending = commit
+    const isCurrent = (): boolean => user.alive && this.#pending === commit
+    return new Promise((resolve, reject) => {
+      const settle = (done: () => void): void => {
+        this.#pending = null
+        user.hear(done)
+      }
+      if (this.#kills(user, 'asked')) return
+      time.after(this.#random.unit() * 3, () => {
+        if (!isCurrent()) return
+        if (this.#isFull) {
+          this.#world.note('disk-full')
+          return settle(() => reject(new CommitFailure('rolled-back', 'the simulated disk is full')))
+        }
+        commit.written = true
+        if (this.#kills(user, 'written')) return
+        time.after(this.#random.unit() * 3, () => {
+          if (!isCurrent()) return
+          if (this.#unconfirmed > 0) {
+            this.#unconfirmed -= 1
+            const isThere = this.#random.chance(0.5)
+            this.#world.note(isThere ? 'unconfirmed:there' : 'unconfirmed:lost')
+            if (isThere) apply()
+            this.#isGivenUp = true
+            return settle(() => reject(new CommitFailure('unknown', 'the simulated disk did not confirm')))
+          }
+          if (!this.#applies(apply)) return
+          this.#pending = null
+          if (!this.#kills(user, 'confirmed')) user.hear(resolve)
+        })
+      })
+    })
+  }
+
+  #applies(apply: () => void): boolean {
+    try {
+      apply()
+      return true
+    } catch (error) {
+      this.#world.fault(`a commit is not lawful: ${String(error)}`)
+      return false
+    }
+  }
+
+  /** Whether the process dies here. */
+  #kills(user: DiskUser, point: CrashPoint): boolean {
+    if (this.#deadly?.point !== point) return false
+    const { power } = this.#deadly
+    if (point === 'confirmed') this.#world.note(`${power ? 'power-loss' : 'crash'}:confirmed`)
+    user.die(power)
+    return true
+  }
+}
