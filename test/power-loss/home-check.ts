@@ -80,6 +80,8 @@ export class HomeCheck {
       await initHome({ home, agentName: 'kevin', name: 'laptop', logs, sealed: null })
     }
     const { paths } = openHome(home)
+    // Nothing of what comes later touches the database.
+    if (isBegun) return undefined
     const store = await openSqliteStore({ path: paths.database, logger: silentLogger, checkFirst: true })
     const isFounded = store.records().length > 0
     await store.close()

@@ -82,7 +82,7 @@ describe.skipIf(why !== undefined)(`a power loss${why === undefined ? '' : ` (sk
   }
 
   it('leaves every commit that was confirmed whole, nothing half, and an instance that can go on', async () => {
-    expect(await faultsOf('short', 20)).toEqual([])
+    expect(await faultsOf('short', 15)).toEqual([])
   })
 
   it('leaves each small file of a home as it was told to be, and a home that is whole or can be begun', async () => {
