@@ -11,8 +11,11 @@ import { cardAddressesMax, cardFromWire, cardToWire, isAddressCardOf, signAddres
 import type { AddressCard } from './messages.ts'
 import type { Identity } from './writer.ts'
 
-/** Milliseconds before the first try again; doubles with each failure. */
-const backoffMsMin = 1_000
+/**
+ * Milliseconds before the first try again, and by how much each wait is longer than the one before: after t seconds of trying in vain the wait is
+ * √(2t) seconds. Twice as long each time would find a peer that was cut off for a minute half a minute late.
+ */
+const backoffMsStep = 1_000
 /** Milliseconds at most between tries: how long a machine that came back may stay unnoticed if it cannot dial itself. */
 const backoffMsMax = 60_000
 /** Milliseconds for which the instance with the greater key leaves the first dial to the other: two at once cost a link. */
@@ -214,7 +217,7 @@ export class Dialer {
   #postpone(target: Target): void {
     const { clock, random } = this.#options
     target.attempts += 1
-    target.dueAt = clock.monotonic() + Math.min(backoffMsMin * 2 ** (target.attempts - 1), backoffMsMax) * (0.7 + 0.6 * random.unit())
+    target.dueAt = clock.monotonic() + Math.min(backoffMsStep * target.attempts, backoffMsMax) * (0.7 + 0.6 * random.unit())
   }
 
   #firstDelay(key: PublicKey | null): number {
@@ -257,15 +260,14 @@ export class Dialer {
 
   #dial(key: PublicKey | null, addresses: readonly string[], target: Target): void {
     target.dialing = true
-    this.#options.transport.dial(key, addresses).then(
-      () => {
+    this.#options.transport
+      .dial(key, addresses)
+      .catch((error: unknown) => this.#options.logger.debug({ key, error: String(error) }, 'a dial failed'))
+      .finally(() => {
         target.dialing = false
-      },
-      (error: unknown) => {
-        target.dialing = false
-        this.#options.logger.debug({ key, error: String(error) }, 'a dial failed')
-      },
-    )
+        // It may have lasted for longer than the next try was to wait.
+        this.#wake()
+      })
   }
 
   #load(): void {
