@@ -230,9 +230,10 @@ export class Ledger {
     return state.applied === 0 ? null : this.hashAt(state, state.applied)
   }
 
-  /** The hash of a stored envelope, by what comes after it in its chain: it is known also where the envelope itself is damaged. */
+  /** The hash of a stored envelope: where that is damaged, by what comes after it in its chain. */
   hashAt({ feed, have, head }: FeedState, sequence: number): EnvelopeHash {
-    if (sequence === have) return head
+    const own = sequence === have ? head : soundOr(null, () => this.envelope(feed, sequence).hash)
+    if (own !== null) return own
     const { previous } = this.envelope(feed, sequence + 1).header
     assert(previous !== null, 'an envelope in the middle of a chain names none before it')
     return previous

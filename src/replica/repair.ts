@@ -136,7 +136,7 @@ export class RepairDesk {
   /** Envelopes of a peer that are proven to be their author's, in their order: those that are damaged here are written again. */
   offer(envelopes: readonly Envelope[], sender: string): void {
     const { engine, logger } = this.#options
-    if (this.#cases.size === 0) return
+    if (this.#cases.size === 0 || !engine.canStore) return
     const accepted: Mended[] = []
     const rows: EnvelopeRow[] = []
     /** What has to stand before what is accepted. */
@@ -196,10 +196,9 @@ export class RepairDesk {
   /** Keeps account of a case in the store. */
   #keep(found: Case): void {
     const { at, detail, id } = found
-    this.#put({ evidenceRemoved: [id], evidence: [{ id, kind: openKind, at, detail, proof: null }] }).then(
-      (isStored) => (found.isStored = isStored),
-      () => {},
-    )
+    void this.#put({ evidenceRemoved: [id], evidence: [{ id, kind: openKind, at, detail, proof: null }] }).then((outcome) => {
+      found.isStored = outcome === 'stored'
+    })
   }
 
   /** Has all written again that can be: soon, since damage is noticed in the middle of a read. */
@@ -207,6 +206,8 @@ export class RepairDesk {
     if (this.#isStopped) return
     this.#cancelMending ??= this.#options.clock.after(0, () => {
       this.#cancelMending = null
+      // Not while the store is opened anew: the next look has it done.
+      if (!this.#options.engine.canStore) return
       this.#mendHere()
       this.#options.ask()
     })
@@ -251,14 +252,14 @@ export class RepairDesk {
   }
 
   async #mend(mended: readonly Mended[], mending: Mending): Promise<void> {
-    for (const { found } of mended) {
-      found.isMending = true
-      found.tries += 1
+    for (const { found } of mended) found.isMending = true
+    const outcome = await this.#put({ mending })
+    for (const { found, how } of mended) {
+      found.isMending = false
+      if (outcome === 'stored' && this.#isWhole(found)) this.#close(found, how)
+      // What is made anew may have to wait until something else is whole.
+      else if (outcome === 'failed' || (outcome === 'stored' && found.damage?.kind === 'envelope')) found.tries += 1
     }
-    const isStored = await this.#put({ mending })
-    for (const { found } of mended) found.isMending = false
-    if (!isStored) return
-    for (const { found, how } of mended) if (this.#isWhole(found)) this.#close(found, how)
     // There may be more than is written at once.
     if (mended.some(({ found }) => !this.#cases.has(found.key)) && this.#cases.size > 0) this.#mendSoon()
   }
@@ -308,8 +309,7 @@ export class RepairDesk {
     const found = new Set(damages.map(damageToKey))
     for (const damage of damages) if (!this.#repairedSince.has(damageToKey(damage))) this.#notice(damage)
     if (damages.length < damagesMax) {
-      for (const open of this.#cases.values())
-        if (before.has(open.key) && !found.has(open.key) && !open.isMending) this.#foundWhole(open)
+      for (const open of this.#cases.values()) if (before.has(open.key) && !found.has(open.key) && !open.isMending) this.#foundWhole(open)
       for (const { at, detail, id } of this.#untested.values()) {
         const key = id.slice(idPrefix.length)
         if (!this.#cases.has(key)) this.#close({ at, id, key, what: detail.split(' is damaged on this disk')[0] as string }, wholeAgain)
@@ -328,13 +328,13 @@ export class RepairDesk {
     else if (damage?.kind !== 'envelope') this.#close(open, wholeAgain)
   }
 
-  /** Whether it was stored: not while there is no space, or the store is being opened anew. */
-  #put(rows: Parameters<Engine['put']>[0]): Promise<boolean> {
+  /** `refused`: not now, there is no space, or this is ending. `failed`: the disk did not do it. */
+  #put(rows: Parameters<Engine['put']>[0]): Promise<'stored' | 'refused' | 'failed'> {
     return this.#options.engine.put(rows).then(
-      () => true,
+      () => 'stored',
       (error: unknown) => {
         this.#options.logger.warn({ error: String(error) }, 'what concerns a repair was not stored')
-        return false
+        return error instanceof SelfsameError && error.code === 'outcome-unknown' ? 'failed' : 'refused'
       },
     )
   }

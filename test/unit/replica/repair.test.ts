@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { FeedId, Stamp } from '../../../src/core/index.ts'
+import type { FeedId, SelfsameError, Stamp } from '../../../src/core/index.ts'
 import { decodeHeader, sealEnvelope } from '../../../src/feed/index.ts'
 import type { LocalOperation, Replica } from '../../../src/replica/index.ts'
 import type { Damage, MemoryStore } from '../../../src/storage/index.ts'
@@ -215,6 +215,64 @@ describe('while an envelope is damaged', () => {
     expect((await group.settle(again.reader.value('register', 'profile'))).cells.size).toBe(2)
     expect(memoryOf(again)).toEqual(expect.arrayContaining(['beside', 'behind it']))
     expect(await group.settle(digestsOf(again))).toEqual(await group.settle(digestsOf(second)))
+  })
+
+  test('that writing itself rests on, requests are refused, and go on by themselves once it is whole', async () => {
+    const group = await openGroup(['admin', 'writer', 'writer'])
+    const [first, second, third] = group.replicas as [Replica, Replica, Replica]
+    const [, here, there] = group.stores as [MemoryStore, MemoryStore, MemoryStore]
+    const on = (...replicas: Replica[]) => Promise.all(replicas.map((replica) => replica.startNetwork()))
+    // The second has applied the first envelope of the third; the next ones rest on what nobody can give it.
+    await group.settle(on(second, third))
+    await group.pass(2_000)
+    await group.settle(third.write({ operations: [entry('t1')] }))
+    await group.pass(2_000)
+    await group.settle(second.stopNetwork())
+    await group.settle(first.write({ operations: [entry('f1')] }))
+    await group.settle(first.startNetwork())
+    await group.pass(3_000)
+    for (const text of ['t2', 't3']) await group.settle(third.write({ operations: [entry(text)] }))
+    await group.settle(first.stopNetwork())
+    there.damage({ kind: 'envelope', feed: feedOf(third, first), sequence: 1, part: 'body' })
+    await group.settle(second.startNetwork())
+    await group.pass(5_000)
+    const feed = feedOf(second, third)
+    expect(here.feeds().find((row) => row.feed === feed)).toMatchObject({ have: 3, applied: 1 })
+    await group.settle(third.stopNetwork())
+    for (const sequence of [1, 2]) here.damage({ kind: 'envelope', feed, sequence, part: 'header' })
+    const writes = await group.settle(
+      Promise.allSettled([entry('a'), entry('b')].map((operation) => second.write({ operations: [operation] }))),
+    )
+    expect(writes.map((write) => (write.status === 'rejected' ? (write.reason as SelfsameError).code : write.status))).toEqual([
+      'unavailable',
+      'unavailable',
+    ])
+    await expect(group.settle(second.write({ operations: [entry('c')] }))).rejects.toThrow('needed to write is damaged on this disk')
+    await group.pass(withinMs)
+    expect(second.repair.counts).toEqual({ noticed: 2, repaired: 0 })
+    await group.settle(third.startNetwork())
+    await group.pass(withinMs)
+    expect(second.repair.counts).toEqual({ noticed: 2, repaired: 2 })
+    await group.settle(second.write({ operations: [entry('d')] }))
+    await group.settle(first.startNetwork())
+    await group.pass(withinMs)
+    for (const replica of group.replicas) expect([...memoryOf(replica)].toSorted()).toEqual(['d', 'f1', 't1', 't2', 't3'])
+    expect(third.repair.counts).toEqual({ noticed: 1, repaired: 1 })
+  })
+
+  test('all that is derived can be built anew as soon as it is whole', async () => {
+    const group = await openGrown()
+    const [first, second] = group.replicas as [Replica, Replica]
+    const before = await group.settle(digestsOf(second))
+    for (const replica of group.replicas) if (replica !== second) await group.settle(replica.stopNetwork())
+    group.stores[1]!.damage({ kind: 'envelope', feed: feedOf(second, first), sequence: 3, part: 'body' })
+    const rebuilt = second.coherence.rebuild()
+    await group.pass(withinMs)
+    expect(second.rebuildShare).not.toBeNull()
+    await group.settle(first.startNetwork())
+    await group.settle(rebuilt)
+    expect(second.repair.counts).toEqual({ noticed: 1, repaired: 1 })
+    expect(await group.settle(digestsOf(second))).toEqual(before)
   })
 
   test('with many of a feed damaged in a row, each is proven by the one after it', async () => {
