@@ -6,6 +6,9 @@ import { countOf, durationToMilliseconds } from './arguments.ts'
 import { amountText, createOutput } from './output.ts'
 import type { Output, Streams } from './output.ts'
 
+/** A daemon that does not say a word for so long is stuck; one that starts, or has much to do, answers before. */
+const reachMilliseconds = 15_000
+
 /** What a call of the command line works with. */
 export interface Surroundings {
   readonly streams: Streams
@@ -70,7 +73,18 @@ export function createDoors(
       await run({ home: options.home, options, output, streams, daemonProgram, finish }, ...(given.slice(0, -2) as unknown as Args))
     }
   }
-  const reach = (home: string | undefined): Promise<Agent> => connect(home === undefined ? {} : { home })
+  async function reach(home: string | undefined): Promise<Agent> {
+    const signal = AbortSignal.timeout(reachMilliseconds)
+    try {
+      return await connect({ signal, ...(home === undefined ? {} : { home }) })
+    } catch (error) {
+      if (!signal.aborted) throw error
+      const seconds = reachMilliseconds / 1_000
+      throw new SelfsameError('unavailable', `the daemon did not answer within ${seconds} s: selfsame doctor looks at what is wrong`, {
+        cause: error,
+      })
+    }
+  }
   function onAgent<Options, Args extends readonly unknown[]>(
     run: (context: AgentContext<Options>, ...args: Args) => Promise<void>,
   ): Action {

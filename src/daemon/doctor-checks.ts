@@ -134,7 +134,6 @@ const checks = {
           verdict: 'failed',
           found: 'a home was copied and runs twice',
           details: found,
-          advice: 'stop one of the two, or make it an instance of its own there: selfsame key rotate --new-instance',
         }
   },
 

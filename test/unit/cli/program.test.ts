@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Connect } from '../../../src/api/client.ts'
 import { errorTable, SelfsameError } from '../../../src/core/index.ts'
 import type { ErrorCode } from '../../../src/core/index.ts'
@@ -113,6 +113,16 @@ describe('an error of the daemon', () => {
     const { code, err } = await run(['documents'], () => Promise.reject(new TypeError('x is not a function')))
     expect(code).toBe(70)
     expect(err).toMatch(/please report it\nTypeError: x is not a function\n +at /)
+  })
+
+  test('that says nothing at all ends with what to do', async () => {
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(AbortSignal.abort(new Error('over')))
+    try {
+      const { code, err } = await run(['documents'], ({ signal } = {}) => Promise.reject(signal?.reason as Error))
+      expect([code, err]).toEqual([75, expect.stringMatching(/^selfsame: the daemon did not answer within \d+ s: selfsame doctor /)])
+    } finally {
+      timeout.mockRestore()
+    }
   })
 
   test('cannot steer the terminal', async () => {

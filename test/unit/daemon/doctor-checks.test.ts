@@ -200,7 +200,7 @@ describe('the doctor', () => {
       /a process holds this home/,
     ],
     ['daemon', 'a daemon that wants a token', { daemon: { state: 'refuses', why: 'a token is needed' } }, 'warning', /a token is needed/],
-    ['second-copy', 'a second copy', attention('second-copy'), 'failed', /runs twice\nit is second-copy\n.*--new-instance/],
+    ['second-copy', 'a second copy', attention('second-copy'), 'failed', /runs twice\nit is second-copy/],
     ['attention', 'what the daemon sees', attention('quarantine'), 'warning', /quarantine: it is quarantine/],
     ['disk-space', 'a disk that is nearly full', { disk: ok({ freeBytes: 10 << 20, databaseBytes: 0 }) }, 'failed', /10 MiB are free/],
     [
