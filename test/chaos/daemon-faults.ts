@@ -1,7 +1,7 @@
 /** What the nemesis does to daemons, their disks, clocks and homes. Each fault ends by itself, with everything running again. */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -43,17 +43,6 @@ const notFounder = (daemon: Daemon, { daemons }: World): boolean => daemon !== d
 async function succeeds(said: Promise<Said>): Promise<void> {
   const { code, err } = await said
   if (code !== 0) throw new Error(`a command ended with ${code}: ${err}`)
-}
-
-/** Whether this process may look into others with strace, which injects the errors of fsync. */
-function canTrace(): boolean {
-  try {
-    execFileSync('strace', ['-qq', '-o', '/dev/null', 'true'], { stdio: 'ignore' })
-  } catch {
-    return false
-  }
-  const scope = '/proc/sys/kernel/yama/ptrace_scope'
-  return process.getuid?.() === 0 || !existsSync(scope) || readFileSync(scope, 'utf8').trim() === '0'
 }
 
 /** Stops writing at a daemon, waits until others hold all that it acknowledged, and goes on with it afterwards. */
@@ -128,18 +117,12 @@ export const daemonFaults: readonly DaemonFault[] = [
   {
     name: 'failing fsync',
     weight: 3,
-    unavailable: () => (canTrace() ? null : 'there is no strace that may inject errors'),
+    unavailable: ({ fsyncCanFail }) => (fsyncCanFail ? null : 'gcc is not there to make a library that fails'),
     suits: anyone,
-    async run({ instance: { processId } }, { group }, random) {
-      const calls = 'fdatasync,fsync'
-      const when = `${1 + random.below(20)}+${1 + random.below(20)}`
-      const options = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:error=EIO:when=${when}`]
-      const tracer = spawn('strace', [...options, '-p', String(processId)], { stdio: 'ignore' })
-      const ended = once(tracer, 'exit')
-      if (tracer.pid !== undefined) group.adopt(tracer.pid)
+    async run(daemon, _, random) {
+      daemon.failFsync(true)
       await seconds(random, 2, 6)
-      tracer.kill('SIGINT')
-      await ended
+      daemon.failFsync(false)
     },
   },
   {

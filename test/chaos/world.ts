@@ -1,7 +1,9 @@
 /** The daemons of a chaos run: their homes, the relay between them, the programs beside them, and what was asked since the last checkpoint. */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join as pathOf } from 'node:path'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
 import type { InstanceId } from '../../src/core/index.ts'
 import { createGroup, freePort, until } from '../e2e/group.ts'
 import type { Environment, Group, Instance } from '../e2e/group.ts'
@@ -27,6 +29,8 @@ export interface Daemon {
   up(): Promise<void>
   /** Puts its wall clock so many milliseconds ahead. */
   setClock(aheadMs: number): void
+  /** Makes some of the calls fail that make its data durable, or none any more. Only where `fsyncCanFail`. */
+  failFsync(fails: boolean): void
   /** Resolves once so many instances, itself included, hold all that it wrote so far. */
   heldBy(count: number): Promise<void>
 }
@@ -37,6 +41,7 @@ export interface World {
   readonly random: SeededRandom
   /** The first is the founder, an admin, from whose store all is judged: it never goes back to a backup. */
   readonly daemons: readonly Daemon[]
+  readonly fsyncCanFail: boolean
   /** How many there were at the beginning. */
   readonly founded: number
   /** What was asked since the last checkpoint. */
@@ -68,6 +73,14 @@ const diskIndex = 2
 /** Seconds to wait for others to hold what an instance wrote: network faults end before. */
 const heldSecondsMax = 120
 
+/** The library that makes fsync fail, at `path`; null where it cannot be built. */
+function buildLibrary(path: string): string | null {
+  const source = fileURLToPath(new URL('failing-fsync.c', import.meta.url))
+  return process.platform === 'linux' && spawnSync('gcc', ['-shared', '-fPIC', '-O1', '-o', path, source, '-ldl']).status === 0
+    ? path
+    : null
+}
+
 export interface NewInstance {
   readonly name: string
   readonly port: number
@@ -94,12 +107,14 @@ export async function createWorld({ daemons: count, mayMount, paceMs, random }: 
   const relay = await openRelay(random.fork('relay'))
   const daemons: Daemon[] = []
   const mounted: string[] = []
+  const library = buildLibrary(pathOf(group.directory, 'failing-fsync.so'))
 
   const world: World = {
     group,
     relay,
     random,
     daemons,
+    fsyncCanFail: library !== null,
     founded: count,
     requests: [],
     epoch: 0,
@@ -135,7 +150,12 @@ export async function createWorld({ daemons: count, mayMount, paceMs, random }: 
       execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskSize},mode=0700`, 'tmpfs', disk])
       mounted.push(disk)
     }
-    const environment = { ...world.environmentAt(name, port), CHAOS_CLOCK: clockFile }
+    const fsyncFile = pathOf(group.directory, `${name}.fsync-fails`)
+    const environment = {
+      ...world.environmentAt(name, port),
+      CHAOS_CLOCK: clockFile,
+      ...(library === null ? {} : { CHAOS_FSYNC: fsyncFile, LD_PRELOAD: library }),
+    }
     const instance = await makeInstance(group, { name, port, environment, inviter: daemons[0]?.instance })
     const id = (await instance.agent.status()).instance.id as InstanceId
     const fault = (what: string): void => void world.faults.push(what)
@@ -161,6 +181,7 @@ export async function createWorld({ daemons: count, mayMount, paceMs, random }: 
         await instance.up(environment)
       },
       setClock: (aheadMs) => writeFileSync(clockFile, String(aheadMs)),
+      failFsync: (fails) => (fails ? writeFileSync(fsyncFile, '') : rmSync(fsyncFile)),
       async heldBy(instances) {
         markers += 1
         const text = `${name}-marker-${markers}`
