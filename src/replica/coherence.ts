@@ -43,6 +43,8 @@ const patienceMs = 5_000
 const wonderMsMin = 10_000
 /** Milliseconds in which one sort of cause has things built anew once, so that a fault that comes back does not do so for ever. */
 const repairMsMin = 3_600_000
+/** Milliseconds for which a repair is put off where envelopes are damaged. */
+const putOffMs = 60_000
 /** Repairs that are remembered. */
 const repairsMax = 20
 
@@ -124,6 +126,8 @@ export class Coherence {
   readonly #repairs: Repair[] = []
   #repairCount = 0
   #repairing: Promise<void> | null = null
+  /** Monotonic milliseconds before which nothing is built anew. */
+  #repairsFrom = Number.NEGATIVE_INFINITY
   #cancel: (() => void) | null = null
 
   constructor(options: CoherenceOptions) {
@@ -241,7 +245,7 @@ export class Coherence {
   #tick(): void {
     this.#attestChanges()
     this.#wonder()
-    this.#considerDifferences()
+    this.#considerRepair()
     this.#cancel = this.#options.clock.after(tickMs, () => this.#tick())
   }
 
@@ -408,21 +412,38 @@ export class Coherence {
 
   // Repairing
 
-  #found(finding: Finding): void {
-    const { document, kind } = finding
+  #found({ detail, document, kind }: Finding): void {
     const place = this.#placeOf(document)
-    this.#options.logger.warn({ document: place, kind }, `${place} is not as its envelopes say: ${finding.detail}`)
+    this.#options.logger.warn({ document: place, kind }, `${place} is not as its envelopes say: ${detail}`)
     this.#tell()
-    this.#repair(kind, `${place} was not as its envelopes say: ${finding.detail}`, new Map())
+    this.#considerRepair()
+  }
+
+  /** Has built anew what was found wrong here, or may be wrong here by what others attest. */
+  #considerRepair(): void {
+    if (this.#repairing !== null || this.#options.engine.isRebuilding) return
+    for (const { detail, document, kind } of this.findings) {
+      const cause = `${this.#placeOf(document)} was not as its envelopes say: ${detail}`
+      if (this.#mayRepair(kind)) return this.#repair(kind, cause, new Map())
+    }
+    if (this.#mayRepair('peers')) this.#considerDifferences()
+  }
+
+  #mayRepair(kind: Repair['kind']): boolean {
+    const now = this.#options.clock.monotonic()
+    return now >= this.#repairsFrom && now - (this.#repairedAt.get(kind) ?? Number.NEGATIVE_INFINITY) >= repairMsMin
   }
 
   /** Where members attest another digest of the same version, and nobody agrees with this instance in everything, the fault may be here. */
   #considerDifferences(): void {
-    const { clock, engine } = this.#options
+    const { clock } = this.#options
     const others = this.#others().flatMap((instance) => this.#board.of(instance) ?? [])
-    if (engine.isRebuilding || others.some(({ isEqual }) => isEqual)) return
+    if (others.some(({ isEqual }) => isEqual)) return
     const lasting = others.flatMap(({ differences }) =>
-      differences.filter(({ isAdmitted, since }) => !isAdmitted && clock.now() - since >= patienceMs),
+      differences.filter(
+        // Where it is known who is wrong there is nothing to look for.
+        ({ document, isAdmitted, since }) => !isAdmitted && !this.#auditor.findings.has(document) && clock.now() - since >= patienceMs,
+      ),
     )
     const [first] = lasting
     if (first === undefined) return
@@ -436,17 +457,23 @@ export class Coherence {
 
   /** `before`: digests that may be wrong. What is another digest afterwards was wrong. */
   #repair(kind: Repair['kind'], cause: string, before: ReadonlyMap<DocumentId, DocumentDigest>): void {
-    const { clock, logger } = this.#options
-    const last = this.#repairedAt.get(kind)
-    if (this.#repairing !== null || (last !== undefined && clock.monotonic() - last < repairMsMin)) return
-    this.#repairedAt.set(kind, clock.monotonic())
     this.#repairing = this.#repairNow(kind, cause, before)
-      .catch((error: unknown) => logger.warn({ error: String(error) }, 'the memory was not built anew'))
+      .catch((error: unknown) => this.#options.logger.warn({ error: String(error) }, 'the memory was not built anew'))
       .finally(() => (this.#repairing = null))
   }
 
   async #repairNow(kind: Repair['kind'], cause: string, before: ReadonlyMap<DocumentId, DocumentDigest>): Promise<void> {
-    const { engine, logger } = this.#options
+    const { clock, engine, logger } = this.#options
+    const damage = await engine.store.scrub()
+    if (damage.some((each) => each.kind === 'envelope')) {
+      this.#repairsFrom = clock.monotonic() + putOffMs
+      logger.warn(
+        { documents: before.size },
+        'building the memory anew is put off: it takes all envelopes, and some are damaged and mended first',
+      )
+      return
+    }
+    this.#repairedAt.set(kind, clock.monotonic())
     const facts = await engine.rebuild(cause)
     const found = new Set(this.#auditor.findings.keys())
     await this.#auditor.hurry()

@@ -217,6 +217,7 @@ function* entriesOf(store: StoreReads, document: DocumentId): Generator<EntryCur
 
 /** Every operation id is known, for the request that it was given to and with the entry that it made. */
 function compareOperations(stored: StoreReads, { ledger, members, store }: Engine, found: Findings): void {
+  const wrong = new Map<FeedId, number>()
   for (let position = 0; ;) {
     const page = store.appliedAfter(position, operationsPage)
     for (const each of page) {
@@ -232,15 +233,15 @@ function compareOperations(stored: StoreReads, { ledger, members, store }: Engin
           const [held, made] = [stored.operation(lineage, id), store.operation(lineage, id)]
           // Of two copies that gave one id to different requests the first keeps it, so that is a matter of order.
           if (held !== undefined && held.fingerprint !== made?.fingerprint && held.feed !== made?.feed) continue
-          if (held?.fingerprint !== made?.fingerprint || held?.entry !== made?.entry)
-            found.add(
-              `operation ${id} of envelope ${sequence} of feed ${feed} is ${held === undefined ? 'forgotten' : 'remembered otherwise'}`,
-            )
+          if (held?.fingerprint === made?.fingerprint && held?.entry === made?.entry) continue
+          wrong.set(feed, (wrong.get(feed) ?? 0) + 1)
         }
       }
     }
-    if (page.length < operationsPage) return
+    if (page.length < operationsPage) break
   }
+  for (const [feed, count] of wrong)
+    found.add(`${count} operations of feed ${feed} are forgotten, or remembered otherwise than it made them`)
 }
 
 function compareQuarantine(stored: StoreReads, scratch: StoreReads, found: Findings): void {
