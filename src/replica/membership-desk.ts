@@ -78,6 +78,7 @@ export class MembershipDesk {
       if (this.#table.member(identity.instance)?.role !== 'admin') {
         throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')
       }
+      this.#demandMembership()
       const now = Math.floor(clock.now())
       const { invite, key } = createInvite(request, now, random)
       await this.#storeInvites(new Map(this.#invites()).set(invite.key, invite))
@@ -120,6 +121,7 @@ export class MembershipDesk {
     return this.#inTurn(async () => {
       const { clock, engine, identity, joinRefused, logger } = this.#options
       const now = Math.floor(clock.now())
+      this.#demandPresentKey()
       const verdict = judgeJoinRequest(request, { table: this.#table, invites: this.#invites(), issuer: identity, from, now })
       if (verdict.type === 'refused') {
         logger.warn({ from, refusal: verdict.refusal }, 'a join was refused')
@@ -215,7 +217,16 @@ export class MembershipDesk {
   #demandMembership(): Member {
     const member = this.#table.member(this.#options.identity.instance)
     if (member === undefined) throw new SelfsameError('forbidden', 'this instance is no member of the agent any more')
+    this.#demandPresentKey()
     return member
+  }
+
+  /** Between the record of its new key and the moment in which it goes on with that, nothing that this instance signs would count. */
+  #demandPresentKey(): void {
+    const { identity } = this.#options
+    if (this.#table.member(identity.instance)?.keys.includes(identity.key.publicKey) === false) {
+      throw new SelfsameError('unavailable', 'this instance has just replaced its key: try again in a moment')
+    }
   }
 
   /**
@@ -230,7 +241,10 @@ export class MembershipDesk {
     const mayAlone = own >= 0 && (members[own]?.role === 'admin' || (selfIsEnough && own === target))
     const root = mayAlone && (target < 0 || target >= own) ? null : rootKey()
     if (root !== null && root.publicKey === genesis?.key) return { author: null, key: root }
-    if (mayAlone) return { author: identity.instance, key: identity.key }
+    if (mayAlone) {
+      this.#demandPresentKey()
+      return { author: identity.instance, key: identity.key }
+    }
     throw new SelfsameError(
       'forbidden',
       "only an admin can do this: do it on an admin's machine, or bring the root key here with 'selfsame key import'",

@@ -10,7 +10,7 @@ import type { World } from './world.ts'
 import type { SeededRandom } from './virtual-time.ts'
 
 /** Reads that an engine does while it works. */
-const faultyReads = [
+const faultyReads: ReadonlySet<keyof Store> = new Set([
   'envelopes',
   'appliedAfter',
   'touchesAfter',
@@ -20,7 +20,7 @@ const faultyReads = [
   'operation',
   'entries',
   'documentHeads',
-] as const
+])
 
 /** Who uses the disk. */
 export interface DiskUser {
@@ -103,18 +103,38 @@ export class SimDisk {
     const store = this.#store.clone({ commitVia: (apply) => this.#commit(user, apply) })
     this.#store = store
     this.#isGivenUp = false
-    const commit = store.commit.bind(store)
-    const close = store.close.bind(store)
-    store.close = () => {
-      this.#isGivenUp = true
-      return close()
+    return this.#faultyFace(store, user)
+  }
+
+  /** The store as its user sees it: what others read of the disk has none of its faults. */
+  #faultyFace(store: MemoryStore, user: DiskUser): Store {
+    const face: Store = Object.create(store) as Store
+    const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(store)).filter((name) => name !== 'constructor')
+    for (const name of methods as readonly (keyof Store)[]) {
+      const method = store[name].bind(store) as (...parameters: readonly unknown[]) => unknown
+      const isFaulty = faultyReads.has(name)
+      const value = (...parameters: readonly unknown[]): unknown => {
+        if (isFaulty) this.#failRead()
+        return method(...parameters)
+      }
+      Object.defineProperty(face, name, { value, configurable: true })
     }
-    store.commit = async (batch) => {
-      await commit(batch)
+    const commit = async (batch: WriteBatch): Promise<void> => {
+      await store.commit(batch)
       user.committed(batch, store)
     }
-    for (const name of faultyReads) this.#makeFaulty(store, name)
-    return store
+    const close = (): Promise<void> => {
+      this.#isGivenUp = true
+      return store.close()
+    }
+    return Object.defineProperties(face, { commit: { value: commit }, close: { value: close } })
+  }
+
+  #failRead(): void {
+    if (this.#readFailures === 0) return
+    this.#readFailures -= 1
+    this.#world.note('read-error')
+    throw new SelfsameError('storage-failed', 'the simulated disk cannot be read')
   }
 
   /** What a process that died, or a machine without power, leaves. */
@@ -131,19 +151,6 @@ export class SimDisk {
   /** The home is replaced by an older copy of itself. */
   replace(backup: MemoryStore): void {
     this.#store = backup.clone({})
-  }
-
-  #makeFaulty(store: MemoryStore, name: (typeof faultyReads)[number]): void {
-    const read = store[name].bind(store) as (...parameters: readonly unknown[]) => unknown
-    const faulty = (...parameters: readonly unknown[]): unknown => {
-      if (this.#readFailures > 0) {
-        this.#readFailures -= 1
-        this.#world.note('read-error')
-        throw new SelfsameError('storage-failed', 'the simulated disk cannot be read')
-      }
-      return read(...parameters)
-    }
-    Object.assign(store, { [name]: faulty })
   }
 
   #commit(user: DiskUser, apply: () => void): Promise<void> {

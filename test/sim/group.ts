@@ -17,7 +17,10 @@ export interface Remaining {
 export interface Agreement {
   readonly table: MemberTable
   readonly remaining: readonly Remaining[]
-  /** Nodes that nobody knows any more, since whoever did lost it with an older copy of a home. */
+  /**
+   * Nodes that no way leads to: nobody knows them any more, since whoever did lost it with an older copy of a home; or the last that
+   * took each other for members removed each other.
+   */
   readonly stranded: readonly SimNode[]
 }
 
@@ -41,17 +44,21 @@ export class Assembly {
     const table = this.#table
     const isMember = ({ replica: { identity } }: Remaining): boolean =>
       table.member(identity.instance)?.keys.includes(identity.key.publicKey) === true
+    const members = together.filter(isMember)
+    // Copies of one home speak to each other over another instance only.
+    const remaining = new Set(members.map(keyOf)).size > 1 ? members : members.slice(0, 1)
     return {
       table,
-      remaining: together.filter(isMember),
-      stranded: up.filter((each) => !together.includes(each)).map(({ node }) => node),
+      remaining,
+      stranded: up
+        .filter((each) => !together.includes(each) || (members.includes(each) && !remaining.includes(each)))
+        .map(({ node }) => node),
     }
   }
 }
 
-/** Nodes with one key are one here: what one of them knows reaches the other through a third. */
+/** Nodes that can come to speak to each other, over others if need be. */
 function circlesOf(up: readonly Remaining[]): readonly (readonly Remaining[])[] {
-  const keyOf = ({ replica }: Remaining): PublicKey => replica.identity.key.publicKey
   const circles: Remaining[][] = []
   const left = new Set(up)
   for (const start of left) {
@@ -59,8 +66,7 @@ function circlesOf(up: readonly Remaining[]): readonly (readonly Remaining[])[] 
     const circle = [start]
     for (const one of circle) {
       for (const other of left) {
-        const isSame = keyOf(one) === keyOf(other)
-        if (!isSame && !(one.replica.members.isKnownKey(keyOf(other)) && other.replica.members.isKnownKey(keyOf(one)))) continue
+        if (!canMeet(one, other)) continue
         left.delete(other)
         circle.push(other)
       }
@@ -68,6 +74,18 @@ function circlesOf(up: readonly Remaining[]): readonly (readonly Remaining[])[] 
     circles.push(circle)
   }
   return circles
+}
+
+/** Each has to know the other's key, and one has to take the other for a member: nobody dials others. */
+function canMeet(a: Remaining, b: Remaining): boolean {
+  const [keyOfA, keyOfB] = [keyOf(a), keyOf(b)]
+  const [knownToA, knownToB] = [a.replica.members, b.replica.members]
+  if (keyOfA === keyOfB || !knownToA.isKnownKey(keyOfB) || !knownToB.isKnownKey(keyOfA)) return false
+  return knownToA.memberByKey(keyOfB) !== undefined || knownToB.memberByKey(keyOfA) !== undefined
+}
+
+function keyOf({ replica }: Remaining): PublicKey {
+  return replica.identity.key.publicKey
 }
 
 function largest(circles: readonly (readonly Remaining[])[]): readonly Remaining[] {

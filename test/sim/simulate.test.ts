@@ -99,4 +99,17 @@ describe('what once failed', () => {
     expect(faults).toEqual([])
     expect([...happened.keys()].filter((what) => what.startsWith('link: bad'))).toEqual([])
   })
+
+  it('is that an admin signed with the key that it had just replaced', async () => {
+    const plan = planOfActs('replaced', 3_000, [
+      ...members('a', 'b', 'c'),
+      [1_000, { type: 'rotate', node: 'a' }],
+      [1_200, { type: 'role', node: 'a', of: 'b', role: 'reader' }],
+      [1_300, { type: 'join', node: 'a', as: 'd', role: 'writer' }],
+      [2_500, { type: 'role', node: 'a', of: 'c', role: 'reader' }],
+    ])
+    const { faults, happened } = await simulate('replaced', plan)
+    expect(faults).toEqual([])
+    expect(happened.get('role:reader')).toBe(1)
+  })
 })
