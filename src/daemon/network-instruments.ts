@@ -49,7 +49,10 @@ export function createNetworkInstruments(): NetworkInstruments {
           reset: () => gauge.reset(),
           onRead(measure) {
             measures.add(measure)
-            return () => void measures.delete(measure)
+            return () => {
+              // What was measured last is not so any more.
+              if (measures.delete(measure) && measures.size === 0) gauge.reset()
+            }
           },
         }
       }),
@@ -71,17 +74,23 @@ function settingsOf({ help, labels, name }: InstrumentOptions): { name: string; 
   return { name, help, labelNames: [...labels] }
 }
 
-/** Keeps a label from taking ever more words: each is a time series for whoever collects them. */
-function boundedLabels(): (labels: Labels) => Record<string, string> {
-  const wordsByLabel = new Map<string, Set<string>>()
-  return (labels) =>
-    Object.fromEntries(
-      Object.entries(labels).map(([label, value]) => {
-        const words = wordsByLabel.get(label) ?? new Set()
-        wordsByLabel.set(label, words)
-        const word = String(value)
-        if (words.size < wordsMax) words.add(word)
-        return [label, words.has(word) ? word : otherWord]
-      }),
-    )
+/** Keeps a label from taking ever more words: each is a time series for whoever collects them. Asked for each message, so what is known costs a look. */
+function boundedLabels(): (labels: Labels) => Labels {
+  const wordsByLabel = new Map<string, Set<string | number>>()
+
+  /** Whether the label may have this word. */
+  function takes(label: string, word: string | number): boolean {
+    let words = wordsByLabel.get(label)
+    if (words === undefined) wordsByLabel.set(label, (words = new Set()))
+    if (words.size < wordsMax) words.add(word)
+    return words.has(word)
+  }
+
+  return (labels) => {
+    for (const label in labels) {
+      if (!takes(label, labels[label] as string | number))
+        return Object.fromEntries(Object.entries(labels).map(([each, word]) => [each, takes(each, word) ? word : otherWord]))
+    }
+    return labels
+  }
 }
