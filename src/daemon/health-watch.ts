@@ -2,6 +2,7 @@
  * The health watch: looks at the replica every few seconds, works out the signals, and tells of each alert when it is raised and when
  * it is cleared: to the log, to whoever listens, and to what the configuration names.
  */
+import { Allowance } from '../core/index.ts'
 import type { Clock, InstanceId, Logger } from '../core/index.ts'
 import { AlertBook, crossings, noSignals, signalsOf } from '../health/index.ts'
 import type { Alert, AlertEvent, Signals, Thresholds } from '../health/index.ts'
@@ -10,6 +11,10 @@ import { attentionOf } from './attention.ts'
 
 /** Milliseconds between two looks. Alerts are told that much late; what a member lacks counts once it lacked it for so long. */
 const lookMs = 5_000
+
+/** Looks besides, where something differs or does no more, at once and in a second: others may attest what they like. */
+const extraLooksMost = 5
+const extraLooksPerSecond = 0.1
 
 export interface HealthWatchOptions {
   readonly replica: Replica
@@ -46,10 +51,13 @@ export function createHealthWatch({ clock, deliver, logger, nameOf, replica, thr
   let cancel: (() => void) | null = null
   let looking: Promise<void> = Promise.resolve()
   let stopped = false
+  const extraLooks = new Allowance(clock, extraLooksPerSecond, extraLooksMost)
   // What was found wrong is told at once: it may be mended before the next look.
   const endListening = replica.coherence.onChange(() => {
-    cancel?.()
-    if (cancel !== null) cancel = clock.after(0, next)
+    if (cancel === null || !extraLooks.isLeft) return
+    extraLooks.spend(1)
+    cancel()
+    cancel = clock.after(0, next)
   })
 
   async function look(): Promise<void> {

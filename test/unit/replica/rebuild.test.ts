@@ -34,11 +34,16 @@ interface Written extends Group {
 
 async function openWritten(envelopes: number): Promise<Written> {
   const disks: MemoryStore[] = []
+  // So that what is asked meanwhile comes while half of it is there.
+  const slowly = async (apply: () => void): Promise<void> => {
+    apply()
+    await new Promise<void>((resolve) => void group.time.clock().after(5, resolve))
+  }
   let isCapturing = false
   const group = await openGroup(['admin', 'writer'], {
     commitVia: async (apply) => {
       apply()
-      if (isCapturing) disks.push((group.stores[0] as MemoryStore).clone({}))
+      if (isCapturing) disks.push((group.stores[0] as MemoryStore).clone({ commitVia: slowly }))
     },
   })
   const first = group.replicas[0] as Replica
@@ -64,7 +69,7 @@ const texts = (length: number): string[] => Array.from({ length }, (_, index) =>
 
 describe('a rebuild', () => {
   it('lets requests wait until all is there that they answer to, and gives what the envelopes say', async () => {
-    const envelopes = 30
+    const envelopes = manyEnvelopes
     const { first, pass, replicas, settle } = await openWritten(envelopes)
     const [, second] = replicas as [Replica, Replica]
     for (const replica of replicas) await replica.startNetwork()
@@ -72,7 +77,7 @@ describe('a rebuild', () => {
     const reading = shownBy(first)
     const answers = await settle(
       Promise.all([
-        first.write(writeOf(3)),
+        first.write(writeOf(envelopes - 1)),
         first.write({ operations: [inSet('set.remove')] }),
         ...Array.from({ length: 20 }, (_, index) => first.write(writeOf(envelopes + index))),
         first.write(writeOf(envelopes + 3)),
