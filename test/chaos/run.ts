@@ -32,28 +32,22 @@ export interface ChaosOptions {
   readonly say: (line: string) => void
 }
 
+/** What a run came to. */
 export interface ChaosResult {
   /** What must not be; empty where all is well. */
   readonly faults: readonly string[]
-  readonly requests: Tally
-  readonly edits: number
-  readonly envelopes: number
-  readonly daemons: number
+  /** Requests by how they came out; `carriedOut` of those whose outcome was never told. */
+  readonly requests: { acknowledged: number; refused: number; unknown: number; carriedOut: number }
+  edits: number
+  envelopes: number
+  daemons: number
+  restarts: number
   /** How often each fault was done. */
-  readonly done: ReadonlyMap<string, number>
+  readonly done: Map<string, number>
   /** Faults that cannot be had here, with the reason. */
-  readonly skipped: ReadonlyMap<string, string>
-  readonly restarts: number
+  readonly skipped: Map<string, string>
   /** Milliseconds, one for each checkpoint. */
-  readonly healingMs: readonly number[]
-}
-
-/** Of requests, how many came out how; `carriedOut` of those whose outcome was never told. */
-export interface Tally {
-  acknowledged: number
-  refused: number
-  unknown: number
-  carriedOut: number
+  readonly healingMs: number[]
 }
 
 /** Faults done to daemons at the same time. */
@@ -65,23 +59,23 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { keepIn, signal } = options
   const world = await createWorld({ ...options, random: seededRandom(`chaos ${options.seed}`) })
   const aborted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(new Error('interrupted'))))
-  const result: ChaosResult & { restarts: number; envelopes: number; edits: number; daemons: number } = {
+  const result: ChaosResult = {
     faults: world.faults,
     requests: { acknowledged: 0, refused: 0, unknown: 0, carriedOut: 0 },
     edits: 0,
     envelopes: 0,
     daemons: 0,
-    done: new Map(),
-    skipped: new Map(
-      daemonFaults.flatMap(({ name, unavailable }) => {
-        const reason = unavailable(world)
-        return reason === null ? [] : [[name, reason] as const]
-      }),
-    ),
     restarts: 0,
+    done: new Map(),
+    skipped: new Map(),
     healingMs: [],
   }
+  for (const { name, unavailable } of daemonFaults) {
+    const reason = unavailable(world)
+    if (reason !== null) result.skipped.set(name, reason)
+  }
   try {
+    signal.throwIfAborted()
     await Promise.race([aborted, run(world, options, result)])
   } catch (error) {
     if (signal.aborted) throw error
@@ -92,14 +86,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   return result
 }
 
-async function run(
-  world: World,
-  options: ChaosOptions,
-  result: ChaosResult & { restarts: number; envelopes: number; edits: number; daemons: number },
-): Promise<void> {
+async function run(world: World, options: ChaosOptions, result: ChaosResult): Promise<void> {
   const { healSecondsMax, say, seconds, troubleSeconds } = options
   const checker = createChecker(world)
-  const healingMs = result.healingMs as number[]
   await connected(...world.daemons.map(({ instance }) => instance))
   for (const { watcher } of world.daemons) watcher.forget()
   const endsAt = performance.now() + seconds * 1_000
@@ -108,7 +97,7 @@ async function run(
     await trouble(world, Math.min(troubleSeconds, (endsAt - performance.now()) / 1_000), result)
     await settled(world)
     const healed = await checker.heal(healSecondsMax)
-    healingMs.push(healed)
+    result.healingMs.push(healed)
     const { carriedOut } = await checker.check()
     const { requests } = result
     for (const { edits, outcome } of world.requests) {
@@ -140,7 +129,7 @@ async function settled(world: World): Promise<void> {
 /** Faults to daemons and to the network at once; at the end the daemons run, and the network is as the last fault left it. */
 async function trouble(world: World, seconds: number, { done, skipped }: ChaosResult): Promise<void> {
   const endsAt = performance.now() + seconds * 1_000
-  const note = (name: string): void => void (done as Map<string, number>).set(name, (done.get(name) ?? 0) + 1)
+  const note = (name: string): void => void done.set(name, (done.get(name) ?? 0) + 1)
   const available = daemonFaults.filter(({ name }) => !skipped.has(name))
   const random = world.random.fork(`trouble ${world.epoch}`)
 
