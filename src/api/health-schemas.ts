@@ -89,7 +89,7 @@ const signals = shape(
 export type Signals = Static<typeof signals>
 
 const evidence = shape('Evidence', {
-  kind: Type.String({ description: 'fork, stale-stamp, second-copy, quarantine, refused-feed, refused-peer or refused-join' }),
+  kind: Type.String({ description: 'fork, stale-stamp, second-copy, damage, repaired, quarantine, refused-feed, refused-peer or refused-join' }),
   reason: Type.String(),
   time: orNull(
     Type.String({
