@@ -22,5 +22,5 @@ test('what two copies of a home were both asked to append is there once, and is 
     replica.reader.log('memory', { newestFirst: false, limit: 10 }).entries.map(({ id }) => id)
   expect(read(original)).toHaveLength(1)
   expect([witness, copy].map(read)).toEqual([read(original), read(original)])
-  expect([original, witness, copy].map(({ stored }) => stored)).toEqual(Array(3).fill({ feeds: 2, envelopes: 2 }))
+  for (const { stored } of [original, witness, copy]) expect(stored).toEqual({ feeds: 2, envelopes: 2 })
 })
