@@ -40,13 +40,7 @@ const checks = {
       ? { verdict: 'ok', found: `Node.js ${nodeVersion}` }
       : { verdict: 'failed', found: `Node.js ${nodeVersion} is too old`, advice: `install Node.js ${nodeMajorMin} or newer` },
 
-  'home'({ entries, identity, move, paths }: DoctorFacts): Finding {
-    if (entries.length === 0)
-      return {
-        verdict: 'failed',
-        found: `there is no directory ${paths.directory}`,
-        advice: 'begin a new agent (selfsame init --agent NAME), join one (selfsame join), or name another home with --home',
-      }
+  'home'({ identity, move }: DoctorFacts): Finding {
     if (!identity.ok) return { verdict: 'failed', found: identity.reason }
     const { agentName, name } = identity.value
     if (move !== null)

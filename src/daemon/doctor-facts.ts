@@ -17,8 +17,9 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { networkInterfaces } from 'node:os'
-import { dirname, join, relative, sep } from 'node:path'
+import { basename, dirname, join, relative, sep } from 'node:path'
 import { connect, socketPathOf } from '../api/client.ts'
 import type { Agent, Peer, Status } from '../api/client.ts'
 import { ok, refuse, SelfsameError, systemClock, systemRandom } from '../core/index.ts'
@@ -27,7 +28,7 @@ import { examineDatabase, lockStateOf } from '../storage/index.ts'
 import type { DatabaseFindings, LockState } from '../storage/index.ts'
 import { readConfiguration } from './configuration.ts'
 import type { Configuration, Environment } from './configuration.ts'
-import { homePathsOf, readIdentity, readMove } from './home.ts'
+import { homeMissing, homePathsOf, readIdentity, readMove } from './home.ts'
 import type { HomePaths, Identity, Move } from './home.ts'
 import { fileSystemOf, syncToolOf } from './home-surroundings.ts'
 import { probeMulticast } from './multicast-probe.ts'
@@ -57,7 +58,7 @@ export interface HomeLook {
   readonly paths: HomePaths
   /** Our user id; null where there are no numbered users. */
   readonly user: number | null
-  /** None where there is no such directory. */
+  /** The parts of a home: none where the directory is none. */
   readonly entries: readonly HomeEntry[]
   readonly lock: Result<LockState>
   readonly socketPath: string
@@ -117,8 +118,13 @@ export async function factsOf(
   { environment, version }: { readonly environment: Environment; readonly version: string },
 ): Promise<DoctorFacts> {
   const { daemon, paths } = look
-  const identity = attempt(() => readIdentity(paths.directory))
+  const identity = attempt(() => {
+    // Somebody's other directory is not told to be closed to others.
+    if (look.entries.length === 0 && childrenOf(paths.directory).length > 0) throw homeMissing(paths.directory)
+    return readIdentity(paths.directory)
+  })
   const configuration = identity.ok ? attempt(() => readConfiguration(paths.configuration, environment)) : identity
+  const move = attempt(() => (identity.ok ? readMove(paths, identity.value) : null))
   const real = attempt(() => realpathSync(paths.directory))
   const place = real.ok ? real.value : paths.directory
   return {
@@ -127,7 +133,7 @@ export async function factsOf(
     nodeVersion: process.versions.node,
     now: systemClock.now(),
     identity,
-    move: identity.ok ? readMove(paths, identity.value) : null,
+    move: move.ok ? move.value : null,
     configuration,
     syncTool: syncToolOf(ancestorsOf(place)),
     fileSystem: existsSync(mountsFile) ? fileSystemOf(place, readFileSync(mountsFile, 'utf8')) : null,
@@ -149,7 +155,7 @@ async function reach(
   directory: string,
   socketPath: string,
 ): Promise<{ readonly agent: Agent | null; readonly daemon: HomeLook['daemon'] }> {
-  if (lstatSync(socketPath, { throwIfNoEntry: false }) === undefined) return { agent: null, daemon: { state: 'none' } }
+  if (entryAt(socketPath) === undefined) return { agent: null, daemon: { state: 'none' } }
   let agent: Agent | null = null
   try {
     agent = await connect({ home: directory, signal: AbortSignal.timeout(answerMilliseconds) })
@@ -161,27 +167,43 @@ async function reach(
   }
 }
 
-/** The home, what lies in it and in its directory of what belongs to a daemon, and the socket's directory. */
+/** What this program puts into a home, finished or not. */
+const parts =
+  /^((identity|root-key|joining|tokens|moved)\.json([.-].+)?|config\.toml([.-].+)?|(memory|lock)\.sqlite([.-].+)?|run|restore\..+|before-restore-\d+|.+\.partial(-.+)?)$/
+/** What tells a home from any other directory. */
+const marks = /^(identity\.json|restore\.(ready|entering)-\d+)$/
+
+/**
+ * The home, its parts, what lies in its directory of what belongs to a daemon, and the socket's directory. Nothing where the directory is no home: it is
+ * named on a command line, and what is listed here may be mended.
+ */
 function entriesOf({ directory, run }: HomePaths, socketPath: string): readonly HomeEntry[] {
+  const children = childrenOf(directory)
+  if (!children.some((path) => marks.test(basename(path)))) return []
   const socketDirectory = dirname(socketPath)
   const isOutside = relative(run, socketDirectory) !== ''
-  const paths = [directory, ...childrenOf(directory), ...childrenOf(run), ...(isOutside ? [socketDirectory, socketPath] : [])]
+  const own = children.filter((path) => parts.test(basename(path)))
+  const paths = [directory, ...own, ...childrenOf(run), ...(isOutside ? [socketDirectory, socketPath] : [])]
   return paths.flatMap((path) => {
-    const found = lstatSync(path, { throwIfNoEntry: false })
+    const found = entryAt(path)
     if (found === undefined) return []
-    const kind = found.isSymbolicLink()
-      ? 'link'
-      : found.isDirectory()
-        ? 'directory'
-        : found.isSocket()
-          ? 'socket'
-          : found.isFile()
-            ? 'file'
-            : 'other'
     const inside = relative(directory, path)
     const name = inside === '' ? '.' : inside.startsWith('..') ? path : inside
-    return [{ path, name, kind, mode: found.mode & 0o7777, owner: found.uid }] as const
+    return [{ path, name, kind: kindOf(found), mode: found.mode & 0o7777, owner: found.uid }]
   })
+}
+
+/** What lies at a path; undefined where nothing does, or where we may not look. */
+function entryAt(path: string): Stats | undefined {
+  const found = attempt(() => lstatSync(path, { throwIfNoEntry: false }))
+  return found.ok ? found.value : undefined
+}
+
+function kindOf(found: Stats): HomeEntry['kind'] {
+  if (found.isSymbolicLink()) return 'link'
+  if (found.isDirectory()) return 'directory'
+  if (found.isSocket()) return 'socket'
+  return found.isFile() ? 'file' : 'other'
 }
 
 function childrenOf(directory: string): readonly string[] {

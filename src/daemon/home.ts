@@ -298,7 +298,8 @@ export function openTokenShelf(paths: HomePaths): TokenShelf {
   }
 }
 
-function homeMissing(directory: string): SelfsameError {
+/** That nobody lives in a directory, and what to do. */
+export function homeMissing(directory: string): SelfsameError {
   return new SelfsameError(
     'home-missing',
     `there is no instance in ${directory}: begin a new agent with 'selfsame init --agent NAME', or join one with 'selfsame join TICKET'`,

@@ -114,7 +114,6 @@ describe('the doctor', () => {
 
   test.each<[CheckName, string, Partial<DoctorFacts>, string, RegExp]>([
     ['node', 'an old Node', { nodeVersion: '22.18.0' }, 'failed', /22\.18\.0.*\n.*24 or newer/],
-    ['home', 'a missing home', { entries: [] }, 'failed', /no directory \/srv\/kevin\n.*selfsame init/],
     ['home', 'a home without an instance', { identity: refuse('there is no instance in it') }, 'failed', /no instance/],
     [
       'home',

@@ -14,7 +14,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { lookAt } from '../../../src/daemon/doctor-facts.ts'
+import { factsOf, lookAt } from '../../../src/daemon/doctor-facts.ts'
 import { mend } from '../../../src/daemon/doctor-repairs.ts'
 import { lockHome } from '../../../src/storage/index.ts'
 
@@ -60,6 +60,19 @@ test('rights of others are taken away, and those of the owner stay', async () =>
   writeFileSync(join(home, 'run', 'on-alert.sh'), '', { mode: 0o755 })
   expect(await mendHome()).toHaveLength(3)
   expect([modeOf('.'), modeOf('identity.json'), modeOf('run/on-alert.sh')]).toEqual([0o700, 0o600, 0o700])
+})
+
+test('a directory that is no home is left as it is, and so is in a home what is no part of one', async () => {
+  chmodSync(root, 0o755)
+  for (const path of [join(root, 'notes.txt'), join(home, 'notes.txt')]) writeFileSync(path, '', { mode: 0o644 })
+  const { look } = await lookAt(root)
+  expect(mend(look)).toEqual([])
+  expect((await factsOf(look, null, { environment: {}, version: '1.2.3' })).identity).toMatchObject({
+    reason: expect.stringMatching(/^there is no instance in/),
+  })
+  expect(await mendHome()).toEqual([])
+  for (const path of [join(root, 'notes.txt'), join(home, 'notes.txt')]) expect(statSync(path).mode & 0o777).toBe(0o644)
+  expect(statSync(root).mode & 0o777).toBe(0o755)
 })
 
 test('what a link points to keeps its rights', async () => {
