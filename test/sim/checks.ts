@@ -3,7 +3,7 @@ import * as Y from 'yjs'
 import { decodeHeader, decodeUpdateBody, operationIdOf } from '../../src/feed/index.ts'
 import type { Replica } from '../../src/replica/index.ts'
 import type { Request } from './clients.ts'
-import type { Agreement, Remaining } from './group.ts'
+import type { Agreement, Running } from './group.ts'
 import { Group, expectedOf } from './model.ts'
 import type { Expected } from './model.ts'
 import type { SimNode } from './node.ts'
@@ -21,9 +21,10 @@ export class Checks {
     this.#requests = requests
   }
 
-  async all({ remaining, table }: Agreement, nodes: readonly SimNode[]): Promise<void> {
+  async all({ outside, remaining, table }: Agreement, nodes: readonly SimNode[]): Promise<void> {
     const [first] = remaining
     if (first === undefined) return
+    if (outside.length > 0) this.#world.note('outside')
     const group = new Group(
       table,
       remaining.map(({ node }) => node.disk.readable),
@@ -51,7 +52,7 @@ export class Checks {
   }
 
   /** Nothing acknowledged is lost, nothing refused was done, and nothing was done twice. */
-  #checkRequests(expected: Expected, group: Group, { replica }: Remaining, nodes: readonly SimNode[]): void {
+  #checkRequests(expected: Expected, group: Group, { replica }: Running, nodes: readonly SimNode[]): void {
     for (const { id, instance, operations, place, state } of this.#requests) {
       const places = expected.places.get(id) ?? []
       const what = `${id} (${operations.map((operation) => (operation.type === 'append' ? 'append' : operation.edit.type)).join()})`
@@ -78,7 +79,7 @@ export class Checks {
   }
 
   /** Values, one by one, against the model. */
-  async #checkValues({ node, replica }: Remaining, expected: Expected): Promise<void> {
+  async #checkValues({ node, replica }: Running, expected: Expected): Promise<void> {
     const { reader } = replica
     const differ = (what: string, read: unknown, wanted: unknown): void =>
       this.#equal(`${node.name}: ${what}`, JSON.stringify(read), JSON.stringify(wanted))
@@ -110,7 +111,7 @@ export class Checks {
   }
 
   /** The envelopes of a home, given to Yjs in the order in which they were applied, leave nothing over and read the same. */
-  async #checkAgainstYjs({ node, replica }: Remaining): Promise<void> {
+  async #checkAgainstYjs({ node, replica }: Running): Promise<void> {
     const documents = new Map<string, Y.Doc>()
     for (const stored of replica.store.appliedAfter(0, 1_000_000)) {
       const header = decodeHeader(stored.headerBytes)
@@ -133,7 +134,7 @@ export class Checks {
   }
 
   /** A restart from the disk reads the same, and so does everything built anew from the envelopes. */
-  async #checkReopened({ node }: Remaining, digests: string): Promise<void> {
+  async #checkReopened({ node }: Running, digests: string): Promise<void> {
     for (const isCleared of [false, true]) {
       await this.#world.settle(node.stop())
       if (isCleared) await node.disk.store.commit({ derivedCleared: true })

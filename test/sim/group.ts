@@ -1,6 +1,6 @@
 /**
- * Who has to agree once everything is healed: the nodes that can still speak to each other, the member table of all that they
- * know, and those of them that are members by it. And whether they do agree.
+ * Who has to agree once everything is healed: the largest circle of nodes that take each other for members. And whether they do
+ * agree, with all the others having heard how they stand.
  */
 import type { PublicKey } from '../../src/core/index.ts'
 import { memberTableFrom } from '../../src/membership/index.ts'
@@ -8,65 +8,51 @@ import type { MemberTable } from '../../src/membership/index.ts'
 import type { Replica } from '../../src/replica/index.ts'
 import type { SimNode } from './node.ts'
 
-/** A node that has to agree with the others. */
-export interface Remaining {
+/** A node and the process that runs on it. */
+export interface Running {
   readonly node: SimNode
   readonly replica: Replica
 }
 
 export interface Agreement {
+  /** By all records that those who remain have. */
   readonly table: MemberTable
-  readonly remaining: readonly Remaining[]
-  /**
-   * Nodes that no way leads to: nobody knows them any more, since whoever did lost it with an older copy of a home; or the last that
-   * took each other for members removed each other.
-   */
-  readonly stranded: readonly SimNode[]
+  readonly remaining: readonly Running[]
+  /** Those that lost their place, and those that nobody knows, since whoever did went back to an older copy of its home. */
+  readonly outside: readonly Running[]
 }
 
-/** Keeps the table of the last set of records: most of the time nothing changed. */
-export class Assembly {
-  #name = ''
-  #table: MemberTable | null = null
-
-  /** Null while some node is not up, or opens its store anew. */
-  of(nodes: readonly SimNode[]): Agreement | null {
-    const up = nodes.flatMap(({ replica }, index) =>
-      replica?.progress.isReadable === true ? [{ node: nodes[index] as SimNode, replica }] : [],
-    )
-    const [first] = up
-    if (up.length < nodes.length || first === undefined) return null
-    const together = largest(circlesOf(up))
-    const rows = new Map(together.flatMap(({ replica }) => replica.store.records().map((row) => [row.hash as string, row])))
-    const name = [...rows.keys()].toSorted().join()
-    if (this.#table === null || name !== this.#name) this.#table = memberTableFrom(first.replica.identity.agent, rows.values())
-    this.#name = name
-    const table = this.#table
-    const isMember = ({ replica: { identity } }: Remaining): boolean =>
-      table.member(identity.instance)?.keys.includes(identity.key.publicKey) === true
-    const members = together.filter(isMember)
-    // Copies of one home speak to each other over another instance only.
-    const remaining = new Set(members.map(keyOf)).size > 1 ? members : members.slice(0, 1)
-    return {
-      table,
-      remaining,
-      stranded: up
-        .filter((each) => !together.includes(each) || (members.includes(each) && !remaining.includes(each)))
-        .map(({ node }) => node),
-    }
-  }
+/** Who has to agree now; null while some node is not up, opens its store anew, or cannot write. */
+export function groupOf(nodes: readonly SimNode[]): Omit<Agreement, 'table'> | null {
+  const running = nodes.flatMap((node) => (node.replica === null ? [] : [{ node, replica: node.replica }]))
+  if (running.length < nodes.length || !running.every(({ replica }) => replica.progress.isReadable && !replica.isReadOnly)) return null
+  const circles = circlesOf(running.filter((one) => isMemberTo(one, one)))
+  const remaining = circles.reduce((most, circle) => (circle.length > most.length ? circle : most), [])
+  return { remaining, outside: running.filter((one) => !remaining.includes(one)) }
 }
 
-/** Nodes that can come to speak to each other, over others if need be. */
-function circlesOf(up: readonly Remaining[]): readonly (readonly Remaining[])[] {
-  const circles: Remaining[][] = []
-  const left = new Set(up)
+/** What a group agrees on; null where it does not. */
+export function agreementOf(nodes: readonly SimNode[]): Agreement | null {
+  const group = groupOf(nodes)
+  if (group === null) return null
+  const { outside, remaining } = group
+  const [first] = remaining
+  if (first === undefined || !remaining.every(({ replica }) => replica.waitingFeeds === 0 && viewOf(replica) === viewOf(first.replica)))
+    return null
+  for (const one of outside) for (const other of remaining) if (!haveHeard(one, other) || !haveHeard(other, one)) return null
+  return { ...group, table: memberTableFrom(first.replica.identity.agent, first.replica.store.records()) }
+}
+
+function circlesOf(members: readonly Running[]): readonly (readonly Running[])[] {
+  const circles: Running[][] = []
+  const left = new Set(members)
   for (const start of left) {
     left.delete(start)
     const circle = [start]
     for (const one of circle) {
       for (const other of left) {
-        if (!canMeet(one, other)) continue
+        // Copies of one home speak to each other over another instance only.
+        if (keyOf(one) === keyOf(other) || !isMemberTo(one, other) || !isMemberTo(other, one)) continue
         left.delete(other)
         circle.push(other)
       }
@@ -76,29 +62,27 @@ function circlesOf(up: readonly Remaining[]): readonly (readonly Remaining[])[] 
   return circles
 }
 
-/** Each has to know the other's key, and one has to take the other for a member: nobody dials others. */
-function canMeet(a: Remaining, b: Remaining): boolean {
-  const [keyOfA, keyOfB] = [keyOf(a), keyOf(b)]
-  const [knownToA, knownToB] = [a.replica.members, b.replica.members]
-  if (keyOfA === keyOfB || !knownToA.isKnownKey(keyOfB) || !knownToB.isKnownKey(keyOfA)) return false
-  return knownToA.memberByKey(keyOfB) !== undefined || knownToB.memberByKey(keyOfA) !== undefined
+/** Whether `one` takes the key of `other` for a member's. */
+function isMemberTo(one: Running, other: Running): boolean {
+  return one.replica.members.memberByKey(keyOf(other)) !== undefined
 }
 
-function keyOf({ replica }: Remaining): PublicKey {
+/**
+ * Whether `one` knows what `other` has to tell of how it stands. Where nobody knows the key, or neither takes the other for a
+ * member, they do not meet, and nothing has to be heard.
+ */
+function haveHeard(one: Running, other: Running): boolean {
+  const doMeet = isMemberTo(one, other) || isMemberTo(other, one)
+  const [ofOne, ofOther] = [one.replica.members, other.replica.members]
+  if (keyOf(one) === keyOf(other) || !doMeet || !ofOne.isKnownKey(keyOf(other)) || !ofOther.isKnownKey(keyOf(one))) return true
+  return ofOther.explaining(keyOf(one)).every(({ hash }) => ofOne.standingOf(hash) !== undefined)
+}
+
+function keyOf({ replica }: Running): PublicKey {
   return replica.identity.key.publicKey
 }
 
-function largest(circles: readonly (readonly Remaining[])[]): readonly Remaining[] {
-  return circles.reduce((most, circle) => (circle.length > most.length ? circle : most))
-}
-
-/** Whether all that has to be equal is, and nothing waits. */
-export function doAgree({ remaining }: Agreement): boolean {
-  const views = remaining.map(viewOf)
-  return views.every((view) => view === views[0]) && remaining.every(({ replica }) => replica.waitingFeeds === 0 && !replica.isReadOnly)
-}
-
-function viewOf({ replica }: Remaining): string {
+function viewOf(replica: Replica): string {
   return `${Buffer.from(replica.members.digest()).toString('hex')} ${appliedText(replica)}`
 }
 

@@ -2,8 +2,7 @@
  * One simulated run: the plan is played, everything heals, the group has to agree within minutes and be quiet then, and what
  * must be true of it is checked. The same plan gives the same run, to the byte.
  */
-import { Assembly, appliedText, doAgree } from './group.ts'
-import type { Agreement } from './group.ts'
+import { agreementOf, appliedText, groupOf } from './group.ts'
 import { Checks } from './checks.ts'
 import type { SimNode } from './node.ts'
 import { planOf } from './plan.ts'
@@ -17,9 +16,9 @@ const healMsMax = 600_000
 const lookMs = 500
 /** Virtual milliseconds without convergence after which copies of homes run in turn. */
 const turnMs = 60_000
-/** Virtual milliseconds in which what is late may still be said, and in which nothing but pings may be said then. */
-const calmMs = 12_000
+/** Virtual milliseconds of which one stretch has to be quiet, with a round of pings in it, and how many there may be before: dead links are noticed, and dialed anew. */
 const quietMs = 12_000
+const stretchesMax = 10
 /** What a mesh says that has nothing to say. */
 const quietMessages: ReadonlySet<string> = new Set(['ping', 'pong'])
 
@@ -71,7 +70,6 @@ export async function simulate(seed: string, plan: Plan = planOf(seed)): Promise
 class Healing {
   readonly #world: World
   readonly #stage: Stage
-  readonly #assembly = new Assembly()
 
   constructor(world: World, stage: Stage) {
     this.#world = world
@@ -88,12 +86,9 @@ class Healing {
     const healedMs = time.elapsed - begin
     if (faults.length > 0) return healedMs
     await this.#checkQuiet()
-    const agreement = this.#agreement()
-    if (agreement === null) this.#world.fault(`agreed, and then no more: ${this.#describe()}`)
-    else {
-      if (agreement.stranded.length > 0) this.#world.note('stranded')
-      if (faults.length === 0) await new Checks(this.#world, this.#stage.clients.requests).all(agreement, this.#nodes)
-    }
+    const agreement = agreementOf(this.#nodes)
+    if (agreement !== null) await new Checks(this.#world, this.#stage.clients.requests).all(agreement, this.#nodes)
+    else if (this.#isAnybodyThere()) this.#world.fault(`agreed, and then no more: ${this.#describe()}`)
     return healedMs
   }
 
@@ -101,14 +96,14 @@ class Healing {
     return this.#stage.cast.nodes
   }
 
-  #agreement(): Agreement | null {
-    const agreement = this.#assembly.of(this.#nodes)
-    return agreement !== null && doAgree(agreement) ? agreement : null
+  /** Where everybody was removed nobody has to agree. */
+  #isAnybodyThere(): boolean {
+    return groupOf(this.#nodes)?.remaining.length !== 0
   }
 
   async #converge(begin: number): Promise<void> {
     const { faults, time } = this.#world
-    for (let turns = 0; faults.length === 0 && this.#agreement() === null;) {
+    for (let turns = 0; faults.length === 0 && this.#isAnybodyThere() && agreementOf(this.#nodes) === null;) {
       if (time.elapsed - begin > healMsMax) return this.#world.fault(`no convergence within ${healMsMax / 1_000} s: ${this.#describe()}`)
       await time.run(time.elapsed + lookMs)
       if (time.elapsed - begin < (turns + 1) * turnMs) continue
@@ -137,17 +132,20 @@ class Healing {
   /** Members that have nothing to say to each other say nothing. Twins and those that lost their place do go on calling. */
   async #checkQuiet(): Promise<void> {
     const { time } = this.#world
-    await time.run(time.elapsed + calmMs)
-    const isWhole = this.#assembly.of(this.#nodes)?.remaining.length === this.#nodes.length
-    const before = this.#nodes.map(({ sent }) => new Map(sent))
-    await time.run(time.elapsed + quietMs)
-    if (!isWhole || this.#twins().length > 0) return
-    for (const [index, node] of this.#nodes.entries()) {
-      for (const [what, count] of node.sent) {
-        const more = count - (before[index]?.get(what) ?? 0)
-        if (more > 0 && !quietMessages.has(what)) this.#world.fault(`${node.name} sent ${more} of ${what} while nothing was to be said`)
-      }
+    if (groupOf(this.#nodes)?.outside.length !== 0 || this.#twins().length > 0) return
+    let noise: readonly string[] = []
+    for (let stretch = 0; stretch < stretchesMax; stretch += 1) {
+      const before = this.#nodes.map(({ sent }) => new Map(sent))
+      await time.run(time.elapsed + quietMs)
+      noise = this.#nodes.flatMap(({ name, sent }, index) =>
+        [...sent].flatMap(([what, count]) => {
+          const more = count - (before[index]?.get(what) ?? 0)
+          return more === 0 || quietMessages.has(what) ? [] : [`${name} sent ${more} of ${what}`]
+        }),
+      )
+      if (noise.length === 0) return
     }
+    this.#world.fault(`there was never quiet, though nothing was to be said: ${noise.join(', ')}`)
   }
 
   #describe(): string {
