@@ -9,6 +9,7 @@ import { clientIdOf, decodeHeader, envelopeSize } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
 import { DamagedEnvelope } from '../storage/index.ts'
 import type { FeedRow, PastRow, Store, StoredEnvelope, WriteBatch } from '../storage/index.ts'
+import { rebuildName } from './rebuild.ts'
 
 /** A feed as far as it is known here. */
 export interface FeedState {
@@ -55,20 +56,14 @@ export class Ledger {
   readonly #changedFeeds = new Set<FeedId>()
   /** Bytes of envelopes that are stored and not applied, by author. */
   readonly #waitingBytes = new Map<InstanceId, number>()
+  #countsWaiting = true
   /** Declared past of the envelope at `sequence` of a feed, by feed. */
   readonly #pasts = new Map<FeedId, { readonly sequence: number; readonly past: Map<FeedId, number> }>()
 
   constructor(store: Store) {
     this.#store = store
-    for (const row of store.feeds()) {
-      this.#addFeed({ ...row, appliedPosition: null })
-      for (let from = row.applied + 1; from <= row.have;) {
-        const page = soundOr([], () => store.envelopes(row.feed, from, row.have, waitingPageBytes))
-        for (const stored of page) this.#addWaiting(row.instance, envelopeSize(storedToEnvelope(stored)))
-        // Of one that is damaged nobody knows how large it is: all is loaded anew once it is repaired.
-        from += Math.max(1, page.length)
-      }
-    }
+    for (const row of store.feeds()) this.#addFeed({ ...row, appliedPosition: null })
+    this.#countWaiting()
     this.#lastPosition = store.lastPosition()
   }
 
@@ -304,9 +299,25 @@ export class Ledger {
     this.#pendingApplied.clear()
     this.#pendingPast.clear()
     this.#changedFeeds.clear()
+    if (!this.#countsWaiting) this.#countWaiting()
+  }
+
+  /** Not during a rebuild: what waits then was applied before, and to read all of it first would hold up everything. */
+  #countWaiting(): void {
+    this.#countsWaiting = this.#store.meta(rebuildName) === undefined
+    if (!this.#countsWaiting) return
+    for (const { applied, feed, have, instance } of this.#feeds.values()) {
+      for (let from = applied + 1; from <= have;) {
+        const page = soundOr([], () => this.#store.envelopes(feed, from, have, waitingPageBytes))
+        for (const stored of page) this.#addWaiting(instance, envelopeSize(storedToEnvelope(stored)))
+        // Of one that is damaged nobody knows how large it is: all is loaded anew once it is repaired.
+        from += Math.max(1, page.length)
+      }
+    }
   }
 
   #addWaiting(instance: InstanceId, bytes: number): void {
+    if (!this.#countsWaiting) return
     this.#waitingBytes.set(instance, (this.#waitingBytes.get(instance) ?? 0) + bytes)
   }
 
