@@ -17,8 +17,10 @@ type Verdict = { readonly caught: string } | 'nothing' | { readonly broken: stri
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** What the checks need of the tree. */
 const parts = ['src', 'test', 'scripts', 'config', 'docs', 'package.json', 'tsconfig.json', 'vitest.config.ts', 'README.md']
-/** A check that takes longer has been caught in a loop. */
-const checkMsMax = 600_000
+/** Milliseconds after which a check has been caught in a loop: far more than any takes, so that none is caught for being slow on a busy machine. */
+const checkMsMax = 900_000
+/** The same for one test. */
+const testMsMax = 300_000
 
 const tree = mkdtempSync(join(tmpdir(), 'selfsame-mutants-'))
 const why = whyNotRecorded()
@@ -91,8 +93,10 @@ function run(check: Check): Verdict {
 function runTests(files: readonly string[]): Verdict {
   const report = join(tree, 'report.json')
   rmSync(report, { force: true })
-  const { status } = start(['node_modules/vitest/vitest.mjs', 'run', ...files, '--bail', '1', '--reporter', 'json', '--outputFile', report])
+  const options = ['--bail', '1', '--test-timeout', String(testMsMax), '--reporter', 'json', '--outputFile', report]
+  const { signal, status } = start(['node_modules/vitest/vitest.mjs', 'run', ...files, ...options])
   if (status === 0) return 'nothing'
+  if (signal !== null) return { caught: `${files.join(', ')} did not end` }
   const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as Report
   for (const { assertionResults, name } of testResults) {
     const failed = assertionResults.find((result) => result.status === 'failed')
