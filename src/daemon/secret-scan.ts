@@ -65,7 +65,7 @@ async function* passagesOf(agent: Agent, kind: Kind, name: string): AsyncGenerat
       for await (const { data, id, tags = [], text = '', time } of agent.log(name).read({ order: 'newest' })) {
         const position = `entry ${id} of ${time}`
         yield { position, text: [text, ...tags].join('\n') }
-        if (data !== undefined) yield* passagesOfJson(position, data)
+        if (data !== undefined) yield* passagesOfJson(`${position}, data`, data)
       }
       return
     case 'text':

@@ -283,9 +283,10 @@ export function createMemoryAgent(): MemoryAgent {
     async documents({ kind, prefix = '' }) {
       const found = (documentKind: Change['kind'], names: Iterable<string>) =>
         [...names].map((name) => ({ kind: documentKind, name, versionKey: versionOf(name) }))
-      return [...found('log', logs.keys()), ...found('counter', counters.keys()), ...found('text', texts.keys())].filter(
-        (document) => (kind === undefined || document.kind === kind) && document.name.startsWith(prefix),
-      )
+      const namesByKind = { log: logs, counter: counters, set: sets, register: registers, text: texts, json: jsons }
+      return (Object.keys(namesByKind) as Change['kind'][])
+        .flatMap((each) => found(each, namesByKind[each].keys()))
+        .filter((document) => (kind === undefined || document.kind === kind) && document.name.startsWith(prefix))
     },
     async digest(kind, name) {
       const found = (await agent.digests()).find((digest) => digest.kind === kind && digest.name === name)
