@@ -3,7 +3,7 @@
  * something asks one peer for it (`want`) and is answered in chunks. New envelopes travel by gossip besides, which may lose
  * anything: convergence is owed by frontiers and wants alone. Tells nothing that is not durable here.
  */
-import { Allowance, bytesToId, gossipBytesMax } from '../core/index.ts'
+import { Allowance, bytesToId } from '../core/index.ts'
 import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
 import { envelopeSize, isSignedBy } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
@@ -12,6 +12,7 @@ import type { Channel, GossipVerdict, Link, LinkId, Transport } from '../network
 import type { EvidenceRow } from '../storage/index.ts'
 import type { Attestation, AttestRequest } from './attestation.ts'
 import type { Committed, Engine } from './engine.ts'
+import { Gossiping } from './gossiping.ts'
 import { decodeChunk, decodeControl, decodeGossip, encodeControl, encodeGossip, protocolVersion, wantRangesMax } from './messages.ts'
 import type { AddressCard, ControlMessage, FeedRange, GossipMessage, PresenceCard } from './messages.ts'
 import { Parole } from './parole.ts'
@@ -45,8 +46,6 @@ const wantBytes = 4 << 20
 const theirFeedsMax = 200_000
 /** Bytes that an answer may run over what was asked for: its last run of envelopes. */
 const answerOverrunMax = 8 << 20
-/** What a gossip message needs besides its envelope, at most. */
-const gossipFramingBytes = 1_024
 /** Milliseconds in which a peer that is no member any more can still hear of it, before its link is closed. */
 const farewellMs = 250
 /** Bytes that wait to be stored above which no more is asked for. */
@@ -90,6 +89,7 @@ export class Sync {
   readonly #parole: Parole
   readonly #exchange: RecordExchange
   readonly #forgeryNotes: Allowance
+  readonly #gossiping: Gossiping
   /** Whether feeds waited for others at the last ping. */
   #waited = false
   #requests = 0
@@ -100,6 +100,7 @@ export class Sync {
     this.#options = options
     this.boot = options.random.bytes(16)
     this.#forgeryNotes = new Allowance(options.clock, forgeryNotesPerSecond, forgeryNotesMost)
+    this.#gossiping = new Gossiping(options.transport, options.clock)
     this.#twins = new TwinWatch({
       identity: options.identity,
       random: options.random,
@@ -350,14 +351,11 @@ export class Sync {
   }
 
   #committed({ changed, own, records }: Committed): void {
-    const { transport } = this.#options
     this.#telling.changed()
-    const isGossip = (envelope: Envelope): boolean => envelopeSize(envelope) <= gossipBytesMax - gossipFramingBytes
-    for (const envelope of own) if (isGossip(envelope)) transport.publish(encodeGossip({ type: 'envelope', envelope }))
+    const fits = this.#gossiping.publish(own)
     if (records.length > 0) this.#membersChanged(records)
-    const tooLarge = !own.every(isGossip)
     for (const session of this.#sessions.values()) {
-      let waited = tooLarge
+      let waited = !fits
       for (const entry of changed) {
         session.untold.add(entry.feed)
         const theirs = session.theirs.get(entry.feed)
