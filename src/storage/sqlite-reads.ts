@@ -241,14 +241,15 @@ export class SqliteReads implements StoreReads {
     const [feedBytes, id, sequence, hash48, position, changed, signature, signatureCrc, bodyCount, header] = row
     const feed = bytesToId<FeedId>(feedBytes)
     const rows = this.queries.bodies.all(id)
-    const part = damagedPart({ hash48, header, signature, signatureCrc, bodyCount }, rows)
+    const hash = headerHash(header)
+    const part = damagedPart({ hash48, hash, signature, signatureCrc, bodyCount }, rows)
     if (part !== undefined) {
       const damage = { kind: 'envelope' as const, feed, sequence, part }
       this.#damageFound(damage)
       return damage
     }
     const bodies = rows.map(([, , salt, bytes]) => ({ salt, bytes }))
-    return { feed, sequence, hash: headerHash(header), headerBytes: header, signature, position, changed, bodies }
+    return { feed, sequence, hash, headerBytes: header, signature, position, changed, bodies }
   }
 }
 

@@ -7,6 +7,7 @@ import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
 import { bytesToId } from '../core/index.ts'
 import type { DocumentId, FeedId, RecordHash } from '../core/index.ts'
+import { headerHash } from '../feed/index.ts'
 import { openForReading } from './sqlite-connection.ts'
 import { toStorageError } from './storage-error.ts'
 import { damagesMax } from './store.ts'
@@ -17,6 +18,8 @@ import type { BodyColumns } from './stored-checks.ts'
 /** What the thread is started with. */
 export interface ScrubData {
   readonly path: string
+  /** Shared. Not 0 while somebody waits for a pass, which then takes no rests. */
+  readonly hurry: Int32Array<SharedArrayBuffer>
 }
 
 export type ScrubRequest = 'pass'
@@ -41,13 +44,13 @@ const slowRests = 99
 class Pass {
   readonly #database: DatabaseSync
   readonly #damages: Damage[] = []
-  /** Nobody ever wakes it. */
-  readonly #bed = new Int32Array(new SharedArrayBuffer(4))
+  readonly #hurry: ScrubData['hurry']
   #cpuMicroseconds = cpuMicroseconds()
   #envelopes = 0
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, hurry: ScrubData['hurry']) {
     this.#database = database
+    this.#hurry = hurry
   }
 
   run(): readonly Damage[] {
@@ -112,7 +115,7 @@ class Pass {
       }
       row += 1
       const [, hash48, signature, signatureCrc, bodyCount, header] = envelope
-      const part = damagedPart({ hash48, header, signature, signatureCrc, bodyCount }, bodies)
+      const part = damagedPart({ hash48, hash: headerHash(header), signature, signatureCrc, bodyCount }, bodies)
       if (part !== undefined) this.#damages.push({ kind: 'envelope', feed, sequence, part })
     }
   }
@@ -161,7 +164,7 @@ class Pass {
   #rest(): void {
     const worked = (cpuMicroseconds() - this.#cpuMicroseconds) / 1_000
     if (worked < workMillisecondsMin) return
-    Atomics.wait(this.#bed, 0, 0, worked * (this.#envelopes <= briskEnvelopes ? briskRests : slowRests))
+    Atomics.wait(this.#hurry, 0, 0, worked * (this.#envelopes <= briskEnvelopes ? briskRests : slowRests))
     this.#cpuMicroseconds = cpuMicroseconds()
   }
 }
@@ -181,11 +184,11 @@ function cpuMicroseconds(): number {
   return user + system
 }
 
-function lookThrough(path: string): ScrubAnswer {
+function lookThrough({ hurry, path }: ScrubData): ScrubAnswer {
   try {
     const database = openForReading(path)
     try {
-      return { event: 'done', damages: new Pass(database).run() }
+      return { event: 'done', damages: new Pass(database, hurry).run() }
     } finally {
       database.close()
     }
@@ -196,9 +199,9 @@ function lookThrough(path: string): ScrubAnswer {
 }
 
 /** Answers each request with a pass. */
-function serve(port: NonNullable<typeof parentPort>, { path }: ScrubData): void {
+function serve(port: NonNullable<typeof parentPort>, data: ScrubData): void {
   const answer = (message: ScrubAnswer): void => port.postMessage(message)
-  port.on('message', () => answer(lookThrough(path)))
+  port.on('message', () => answer(lookThrough(data)))
   answer({ event: 'ready' })
 }
 

@@ -21,6 +21,9 @@ import type { ScrubAnswer, ScrubData, ScrubRequest } from './sqlite-scrubber.ts'
 import type { WriterAnswer, WriterData, WriterRequest } from './sqlite-writer.ts'
 import { ThreadLink } from './thread-link.ts'
 
+/** Of the scrubber's heap, MiB: what it reads is of no use a moment later, and by default tens of MiB of it would gather. */
+const scrubberYoungMib = 2
+
 type WriterLink = ThreadLink<WriterRequest, WriterAnswer>
 type ScrubLink = ThreadLink<ScrubRequest, ScrubAnswer>
 
@@ -81,6 +84,7 @@ class SqliteStore extends SqliteReads implements Store {
   /** Started with the first look through the store. */
   #scrubber: Promise<ScrubLink> | undefined
   #scrub: Promise<readonly Damage[]> | undefined
+  readonly #hurry = new Int32Array(new SharedArrayBuffer(4))
 
   constructor(path: string, reader: DatabaseSync, writer: WriterLink, logger: Logger) {
     super(reader, logger)
@@ -129,17 +133,22 @@ class SqliteStore extends SqliteReads implements Store {
     if (failure !== null) this.#logger.warn({ failure }, 'the write-ahead log could not be copied into the database: it grows until it can')
   }
 
-  scrub(): Promise<readonly Damage[]> {
+  scrub(isAwaited = false): Promise<readonly Damage[]> {
+    if (isAwaited) {
+      Atomics.store(this.#hurry, 0, 1)
+      Atomics.notify(this.#hurry, 0)
+    }
     this.#scrub ??= this.#lookThrough().finally(() => {
       this.#scrub = undefined
+      Atomics.store(this.#hurry, 0, 0)
     })
     return this.#scrub
   }
 
   async #lookThrough(): Promise<readonly Damage[]> {
     if (this.#state === 'failed' || this.#state === 'closed') throw new SelfsameError('storage-failed', 'the store is not open any more')
-    const data: ScrubData = { path: this.#path }
-    this.#scrubber ??= ThreadLink.start('sqlite-scrubber', data)
+    const data: ScrubData = { path: this.#path, hurry: this.#hurry }
+    this.#scrubber ??= ThreadLink.start('sqlite-scrubber', data, { maxYoungGenerationSizeMb: scrubberYoungMib })
     const answer = await this.#scrubber.then((link) => link.request('pass')).catch(toStorageError)
     if (answer instanceof SelfsameError) throw answer
     if (answer.event === 'failed') throw new SelfsameError(answer.code, answer.reason)

@@ -342,10 +342,11 @@ export interface StoreReads {
 export interface Store extends StoreReads {
   /**
    * Holds everything that is stored against its hash, and looks for envelopes that are gone, beside all else and at a pace that leaves the
-   * machine to others; resolves with what is damaged, at most `damagesMax`. Asked again meanwhile it gives the same answer. Rejects with
-   * `SelfsameError`: `storage-corrupt` where the database itself is damaged, `storage-failed` where it cannot be read or is closed meanwhile.
+   * machine to others, but where `isAwaited`; resolves with what is damaged, at most `damagesMax`. Asked again meanwhile it gives the same answer.
+   * Rejects with `SelfsameError`: `storage-corrupt` where the database itself is damaged, `storage-failed` where it cannot be read or is closed
+   * meanwhile.
    */
-  scrub(): Promise<readonly Damage[]>
+  scrub(isAwaited?: boolean): Promise<readonly Damage[]>
   /** Calls `listener`, the last one given, where a read comes upon something damaged, before it throws or does without. */
   onDamage(listener: (damage: Damage) => void): void
   /** Durable when it resolves. Rejects with `CommitFailure`; after an `unknown` one every further call is refused, `close` apart. */

@@ -1,7 +1,7 @@
 /** Whether stored rows are what was stored: each held against the hashes that stand beside it. */
-import { hash } from 'node:crypto'
+import { hash as hashOnce } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { headerHash } from '../feed/index.ts'
+import type { EnvelopeHash } from '../core/index.ts'
 import { recordHash } from '../membership/index.ts'
 import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
 import type { Damage } from './store.ts'
@@ -11,7 +11,8 @@ type Bytes = Uint8Array
 /** Columns of `envelope` that are checked. */
 export interface EnvelopeCheck {
   readonly hash48: number
-  readonly header: Bytes
+  /** Of the header as it is. */
+  readonly hash: EnvelopeHash
   readonly signature: Bytes | null
   readonly signatureCrc: number | null
   /** Null where it was stored by a version that kept neither this nor `signatureCrc`. */
@@ -25,8 +26,8 @@ type Part = Extract<Damage, { readonly kind: 'envelope' }>['part']
 
 /** What of an envelope is damaged, if anything. */
 export function damagedPart(envelope: EnvelopeCheck, bodies: readonly BodyColumns[]): Part | undefined {
-  const { bodyCount, hash48, header, signature, signatureCrc } = envelope
-  if (hash48Of(headerHash(header)) !== hash48) return 'header'
+  const { bodyCount, hash, hash48, signature, signatureCrc } = envelope
+  if (hash48Of(hash) !== hash48) return 'header'
   const areSound = bodies.every(
     ([place, hash48Stored, salt, bytes], index) => place === index && hash48OfBody({ salt, bytes }) === hash48Stored,
   )
@@ -47,5 +48,5 @@ export function isStateSound(hash48: number, state: Bytes): boolean {
 
 /** Of an earlier content of a text. */
 export function isTextSound(version: string, content: string): boolean {
-  return hash('sha256', content) === version
+  return hashOnce('sha256', content) === version
 }

@@ -1,5 +1,6 @@
 /** The main thread's end of a thread of the store: requests, one at a time, and their answers. */
 import { Worker } from 'node:worker_threads'
+import type { ResourceLimits } from 'node:worker_threads'
 
 /** The programs of the store's threads. */
 type ThreadProgram = 'sqlite-scrubber' | 'sqlite-writer'
@@ -10,10 +11,10 @@ export class ThreadLink<Request, Answer> {
   #answer = Promise.withResolvers<Answer>()
   #death: Error | undefined
 
-  private constructor(program: ThreadProgram, data: unknown) {
+  private constructor(program: ThreadProgram, data: unknown, resourceLimits: ResourceLimits) {
     // Run from sources or from what was built of them.
     const file = `./${program}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`
-    this.#worker = new Worker(new URL(file, import.meta.url), { workerData: data, name: program })
+    this.#worker = new Worker(new URL(file, import.meta.url), { workerData: data, name: program, resourceLimits })
     this.#worker.on('message', (answer: Answer) => this.#answer.resolve(answer))
     this.#worker.on('error', (error: Error) => this.#die(error))
     this.#ended = new Promise((resolve) => {
@@ -25,8 +26,12 @@ export class ThreadLink<Request, Answer> {
   }
 
   /** Starts the thread; resolves when it has said that it is ready: its first answer. */
-  static async start<Request, Answer>(program: ThreadProgram, data: unknown): Promise<ThreadLink<Request, Answer>> {
-    const link = new ThreadLink<Request, Answer>(program, data)
+  static async start<Request, Answer>(
+    program: ThreadProgram,
+    data: unknown,
+    resourceLimits: ResourceLimits = {},
+  ): Promise<ThreadLink<Request, Answer>> {
+    const link = new ThreadLink<Request, Answer>(program, data, resourceLimits)
     await link.#answer.promise
     return link
   }

@@ -260,20 +260,17 @@ describe('while an envelope is damaged', () => {
     expect(third.repair.counts).toEqual({ noticed: 1, repaired: 1 })
   })
 
-  test('all that is derived can be built anew as soon as it is whole', async () => {
+  test('nothing is built anew from envelopes that are not all there; once they are, it is', async () => {
     const group = await openGrown()
     const [first, second] = group.replicas as [Replica, Replica]
     const before = await group.settle(digestsOf(second))
     for (const replica of group.replicas) if (replica !== second) await group.settle(replica.stopNetwork())
     group.stores[1]!.damage({ kind: 'envelope', feed: feedOf(second, first), sequence: 3, part: 'body' })
-    const rebuilt = Promise.allSettled([second.coherence.rebuild()])
-    await group.pass(withinMs)
-    expect(second.rebuildShare).not.toBeNull()
+    await expect(group.settle(second.coherence.rebuild())).rejects.toThrow(expect.objectContaining({ code: 'unavailable' }))
     await group.settle(first.startNetwork())
-    await group.settle(rebuilt)
     await group.pass(withinMs)
-    expect(second.rebuildShare).toBeNull()
     expect(second.repair.counts).toEqual({ noticed: 1, repaired: 1 })
+    await group.settle(second.coherence.rebuild())
     expect(await group.settle(digestsOf(second))).toEqual(before)
   })
 
