@@ -57,6 +57,12 @@ export interface AttendedDaemon {
   ended(): Promise<void>
 }
 
+/**
+ * Options of the JavaScript engine for a daemon. What is young takes up to three times so many MiB of memory, and keeps them: while everything is
+ * loaded it would grow to 32, and an idle daemon took 217 MiB instead of 174.
+ */
+export const engineOptions = ['--max-semi-space-size=8']
+
 /** Runs a command of `program` to its end. `input` goes to its standard input; `planned` is told what a join is about to do. */
 export async function runProgram<Answer extends object = Ready>(
   program: string,
@@ -81,7 +87,7 @@ export async function startAttended(
   log: (line: string) => void,
   started: (stop: (signal: NodeJS.Signals) => void) => void,
 ): Promise<AttendedDaemon> {
-  const child = spawn(process.execPath, [program, 'run', '--home', home], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...engineOptions, program, 'run', '--home', home], { stdio: ['ignore', 'pipe', 'pipe'] })
   started((signal) => void child.kill(signal))
   const lastWords = listen(child.stderr, log)
   const ready = await readyLine(child, () => lastWords)
@@ -96,7 +102,7 @@ export async function startDetached(program: string, home: string): Promise<Read
   // A pipe would break with this process; a file keeps what a dying daemon says.
   const wordsPath = join(home, 'run', 'daemon.stderr')
   const words = existsSync(join(home, 'run')) ? openSync(wordsPath, 'w', 0o600) : null
-  const child = spawn(process.execPath, [program, 'run', '--home', home, '--detached'], {
+  const child = spawn(process.execPath, [...engineOptions, program, 'run', '--home', home, '--detached'], {
     stdio: ['ignore', 'pipe', words ?? 'pipe'],
     detached: true,
   })

@@ -14,6 +14,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { connect } from '../../src/api/client.ts'
 import type { Agent, InviteInput } from '../../src/api/client.ts'
+import { engineOptions } from '../../src/cli/daemon-program.ts'
 
 const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const commandProgram = fileOf('../../scripts/selfsame.js')
@@ -119,7 +120,7 @@ export async function createGroup(): Promise<Group> {
       },
       async up(environment = {}) {
         const began = performance.now()
-        const child = spawn(process.execPath, [daemonProgram, 'run', '--home', home, '--detached'], {
+        const child = spawn(process.execPath, [...engineOptions, daemonProgram, 'run', '--home', home, '--detached'], {
           stdio: ['ignore', 'pipe', 'pipe'],
           env: environmentWith({ SELFSAME_NETWORK_PORT: String(port), ...environment }),
         })
