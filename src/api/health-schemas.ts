@@ -89,7 +89,9 @@ const signals = shape(
 export type Signals = Static<typeof signals>
 
 const evidence = shape('Evidence', {
-  kind: Type.String({ description: 'fork, stale-stamp, second-copy, damage, repaired, quarantine, refused-feed, refused-peer or refused-join' }),
+  kind: Type.String({
+    description: 'fork, stale-stamp, second-copy, damage, repaired, quarantine, refused-feed, refused-peer or refused-join',
+  }),
   reason: Type.String(),
   time: orNull(
     Type.String({
@@ -183,7 +185,10 @@ export const verification = shape('Verification', {
   }),
   time,
   documents: count,
-  undigested: Type.Integer({ minimum: 0, description: 'documents here that could not be digested in time' }),
+  undigested: Type.Integer({
+    minimum: 0,
+    description: 'documents here that could not be digested: not in time, or what they are made of is damaged',
+  }),
   findings: list(finding),
   instances: list(verdict),
 })

@@ -72,14 +72,22 @@ async function verifyDeep({ agent, daemonProgram, finish, home, output }: Verify
   const verdict = isRight
     ? `right: ${what} were computed anew in ${facts.seconds.toFixed(1)} s, and all that is stored of them is so`
     : `wrong: ${amountText(differences.length + omitted, 'difference', 'differences')} from what ${what} say`
-  const repaired = isRight || agent === null ? null : await agent.rebuild()
   const lines = [verdict, ...differences.map((line) => `! ${line}`), ...(omitted > 0 ? [`! and ${omitted} more`] : [])]
-  if (repaired !== null) lines.push(`repaired: the daemon built the memory anew in ${repaired.seconds.toFixed(1)} s`)
-  await output.answer({ ...facts, right: isRight, repaired }, lines.join('\n'), colourOf)
+  const repaired = isRight || agent === null ? null : await agent.rebuild().catch(refusalOf)
+  if (repaired instanceof SelfsameError) lines.push(`! not repaired: ${repaired.message}`)
+  else if (repaired !== null) lines.push(`repaired: the daemon built the memory anew in ${repaired.seconds.toFixed(1)} s`)
+  const outcome = repaired instanceof SelfsameError ? null : repaired
+  await output.answer({ ...facts, right: isRight, repaired: outcome }, lines.join('\n'), colourOf)
   if (isRight) return
   if (agent === null) output.remark(`start the daemon (selfsame up${homeHint(home)}), and the same command has it build the memory anew`)
-  else output.remark('look again: selfsame verify --deep')
+  else if (outcome !== null) output.remark('look again: selfsame verify --deep')
   finish(exitCodeOfDifference)
+}
+
+/** What differs is told also where the daemon does not build it anew. */
+function refusalOf(error: unknown): SelfsameError {
+  if (error instanceof SelfsameError) return error
+  throw error
 }
 
 function verificationText({ documents, findings, instances, time, undigested }: Verification): string {
@@ -92,7 +100,9 @@ function verificationText({ documents, findings, instances, time, undigested }: 
       : `${instances.some((each) => each.verdict === 'differs') || findings.length > 0 ? 'differs' : 'unknown'}: ${count} on ${same + Number(isHereRight)} of ${instances.length + 1} instances as of ${localTime(time)}`
   const here = findings.map(({ detail, document, since }) => `! here: ${placeOf(document)}: ${detail} (since ${localTime(since)})`)
   const late =
-    undigested === 0 ? [] : [`! here: ${amountText(undigested, 'document', 'documents')} could not be digested in time: ask again`]
+    undigested === 0
+      ? []
+      : [`! here: ${amountText(undigested, 'document', 'documents')} could not be digested: ask again, and see selfsame status`]
   const others = instances.filter((each) => each.verdict !== 'same').map(verdictCells)
   return [verdict, ...here, ...late, ...(others.length === 0 ? [] : [columnsOf(others)])].join('\n')
 }

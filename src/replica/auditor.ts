@@ -52,6 +52,13 @@ export interface AuditorOptions {
   readonly digested: (document: DocumentId) => void
 }
 
+/** What is gone on with step by step. */
+interface Job {
+  /** What is looked at; null: all logs. */
+  readonly document: DocumentId | null
+  readonly steps: Iterator<undefined, void>
+}
+
 interface Listed {
   readonly document: DocumentId
   readonly kind: DocumentKind
@@ -63,7 +70,7 @@ export class Auditor {
   readonly #findings = new Map<DocumentId, Finding>()
   /** Documents that changed, or were never looked at, and since when (monotonic milliseconds). */
   readonly #due = new Map<DocumentId, number>()
-  /** Those of them that are not in the book. */
+  /** Those of them that are not in the book, and whatever could not be read when it was looked at last. */
   readonly #unseen = new Set<DocumentId>()
   /** Entries that each log should show, as far as that is known. */
   readonly #entries = new Map<DocumentId, number>()
@@ -71,7 +78,7 @@ export class Auditor {
   #round: Listed[] = []
   #walked: number | null = null
   #roundBeganAt = Number.NEGATIVE_INFINITY
-  #job: Iterator<undefined, void> | null = null
+  #job: Job | null = null
   #cancel: (() => void) | null = null
   #hurried: (() => void)[] = []
   #isRunning = false
@@ -91,9 +98,11 @@ export class Auditor {
     this.#dueAll()
   }
 
-  /** Documents that are to be digested still. */
+  /** Documents that are to be digested still, or could not be read. */
   get undigested(): number {
-    return this.#due.size + (this.#job === null ? 0 : 1)
+    let count = this.#due.size + (this.#job === null ? 0 : 1)
+    for (const document of this.#unseen) if (!this.#due.has(document)) count += 1
+    return count
   }
 
   /** What was found and is so still. */
@@ -144,13 +153,15 @@ export class Auditor {
     const isReadable = engine.isReadable && !engine.isRebuilding
     for (let step = 0; isReadable && step < sliceSteps && clock.monotonic() - beganAt < sliceMs; step += 1) {
       this.#job ??= this.#nextJob(beganAt)
-      if (this.#job === null) break
+      const job = this.#job
+      if (job === null) break
       try {
-        if (this.#job.next().done === true) this.#job = null
+        if (job.steps.next().done === true) this.#job = null
       } catch (error) {
         // A log that is written to too fast, a damaged envelope: whoever looks after that will tell, and the round goes on.
         if (!(error instanceof SelfsameError)) throw error
         logger.debug({ error: error.message }, 'a document could not be looked at')
+        if (job.document !== null) this.#unseen.add(job.document)
         this.#job = null
       }
     }
@@ -160,18 +171,18 @@ export class Auditor {
     if (this.#isRunning) this.#next(isHurried && isReadable ? spent * hurryRestFactor : Math.max(restMsMin, spent * restFactor))
   }
 
-  #nextJob(now: number): Iterator<undefined, void> | null {
+  #nextJob(now: number): Job | null {
     for (const [document, changedAt] of this.#due) {
       if (this.#hurried.length === 0 && now - changedAt < settleMs) continue
       this.#due.delete(document)
       const row = this.#options.engine.store.document(document)
-      if (row !== undefined) return this.#look({ document, kind: row.kind as DocumentKind }, true)
+      if (row !== undefined) return { document, steps: this.#look({ document, kind: row.kind as DocumentKind }, true) }
       this.#unseen.delete(document)
     }
     if (this.#hurried.length > 0) return null
     const listed = this.#round.pop()
-    if (listed !== undefined) return this.#look(listed, this.#due.has(listed.document))
-    if (this.#walked !== null) return this.#walk(this.#walked)
+    if (listed !== undefined) return { document: listed.document, steps: this.#look(listed, this.#due.has(listed.document)) }
+    if (this.#walked !== null) return { document: null, steps: this.#walk(this.#walked) }
     if (now - this.#roundBeganAt < roundMs) return null
     this.#beginRound(now)
     return null

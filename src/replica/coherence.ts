@@ -2,7 +2,7 @@
  * Coherence: proof that all instances show the same. Attests what this instance shows, holds what the others attest against it, and has what is
  * found wrong built anew. It decides when; digests are the auditor's, comparing is the board's, and rebuilding is the engine's.
  */
-import { Allowance, bytesToId } from '../core/index.ts'
+import { Allowance, SelfsameError, bytesToId } from '../core/index.ts'
 import type { Clock, DocumentId, InstanceId, Logger, Random } from '../core/index.ts'
 import { AttestationBoard } from './attestation-board.ts'
 import type { Difference, MemberAttestation } from './attestation-board.ts'
@@ -43,7 +43,7 @@ const patienceMs = 5_000
 const wonderMsMin = 10_000
 /** Milliseconds in which one sort of cause has things built anew once, so that a fault that comes back does not do so for ever. */
 const repairMsMin = 3_600_000
-/** Milliseconds for which a repair is put off where envelopes are damaged. */
+/** Milliseconds from one try to repair to the next: it may be put off where envelopes are damaged, or the disk is full. */
 const putOffMs = 60_000
 /** Repairs that are remembered. */
 const repairsMax = 20
@@ -74,7 +74,7 @@ export interface Verification {
   readonly at: number
   /** Documents here. */
   readonly documents: number
-  /** Documents here that could not be digested in time: what is said of the others is then not the last word. */
+  /** Documents here that could not be digested, in time or for damage: what is said of the others is then not the last word. */
   readonly undigested: number
   /** What is wrong here. */
   readonly findings: readonly Finding[]
@@ -235,9 +235,9 @@ export class Coherence {
     return this.#verifying
   }
 
-  /** Has all that is derived built anew, as a person asked. */
+  /** Has all that is derived built anew, as a person asked. Throws `unavailable` where envelopes are damaged. */
   async rebuild(): Promise<RebuildFacts> {
-    const facts = await this.#options.engine.rebuild('somebody asked for it')
+    const facts = await this.#buildAnew('somebody asked for it')
     this.#options.logger.info({ milliseconds: facts.milliseconds }, 'the memory was built anew from its envelopes')
     return facts
   }
@@ -463,18 +463,10 @@ export class Coherence {
   }
 
   async #repairNow(kind: Repair['kind'], cause: string, before: ReadonlyMap<DocumentId, DocumentDigest>): Promise<void> {
-    const { clock, engine, logger } = this.#options
-    const damage = await engine.store.scrub()
-    if (damage.some((each) => each.kind === 'envelope')) {
-      this.#repairsFrom = clock.monotonic() + putOffMs
-      logger.warn(
-        { documents: before.size },
-        'building the memory anew is put off: it takes all envelopes, and some are damaged and mended first',
-      )
-      return
-    }
+    const { clock, logger } = this.#options
+    this.#repairsFrom = clock.monotonic() + putOffMs
+    const facts = await this.#buildAnew(cause)
     this.#repairedAt.set(kind, clock.monotonic())
-    const facts = await engine.rebuild(cause)
     const found = new Set(this.#auditor.findings.keys())
     await this.#auditor.hurry()
     const changed = [...before].flatMap(([document, { digest, versionKey }]) => {
@@ -491,6 +483,19 @@ export class Coherence {
     this.#repairCount += 1
     logger.warn({ documents: documents.map((document) => this.#placeOf(document)), milliseconds: facts.milliseconds }, 'repaired')
     this.#tell()
+  }
+
+  /** It takes all envelopes: were one damaged, nothing would be shown and nothing written until that is repaired, which may be never. */
+  async #buildAnew(cause: string): Promise<RebuildFacts> {
+    const { engine } = this.#options
+    const damage = await engine.store.scrub(true)
+    const count = damage.filter((each) => each.kind === 'envelope').length
+    if (count > 0)
+      throw new SelfsameError(
+        'unavailable',
+        `building the memory anew takes all stored envelopes, and ${count === 1 ? 'one is' : `${count} are`} damaged on this disk: it can be done once that is repaired, see 'selfsame status'`,
+      )
+    return engine.rebuild(cause)
   }
 
   #placeOf(document: DocumentId): string {

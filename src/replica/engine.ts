@@ -218,7 +218,7 @@ export class Engine {
   write(write: LocalWrite): Promise<WriteOutcome> {
     if (this.#state === 'closed') return Promise.reject(stoppingError())
     if (this.#state === 'read-only') return Promise.reject(readOnlyError())
-    if (this.#isStuck) return Promise.reject(stuckError())
+    if (this.#isStuck || this.#isCutOff) return Promise.reject(stuckError())
     if (this.#writes.length >= queuedWritesMax)
       return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
     if (!mayWrite(this.members, this.#options.identity)) return Promise.reject(writeRefusal(this.members, this.#options.identity))
@@ -230,11 +230,13 @@ export class Engine {
 
   /**
    * Throws away all that is derived from the envelopes and builds it anew: whatever was wrong in it is then right. Local requests, and records,
-   * wait until all that was applied is applied again; then it resolves. The run ends, and so does every cursor.
+   * wait until all that was applied is applied again; then it resolves. The run ends, and so does every cursor. It rejects with `unavailable`
+   * where it comes upon a damaged envelope; it goes on by itself once that is repaired. Begin none where one is known: until then nothing is shown.
    */
   rebuild(cause: string): Promise<RebuildFacts> {
     if (this.#state === 'closed' || this.#state === 'read-only')
       return Promise.reject(this.#state === 'closed' ? stoppingError() : readOnlyError())
+    if (this.#isStuck || this.#held.size > 0) return Promise.reject(stuckError())
     const done = this.#rebuild.ask(cause)
     this.#schedulePump()
     return done
@@ -344,10 +346,16 @@ export class Engine {
     })
   }
 
+  /** What is shown is being built anew, and that cannot go on until something damaged is repaired. */
+  get #isCutOff(): boolean {
+    return this.isRebuilding && this.#held.size > 0
+  }
+
   #hasWork(): boolean {
-    if (this.#isStuck) return this.#puts.some((put) => put.records.length === 0)
-    if (this.#rebuild.asked !== null || (this.isRebuilding && this.#held.size === 0)) return true
-    return this.#writes.length > 0 || this.#puts.length > 0 || !this.#intake.isEmpty || this.#loaded.applier.hasWork
+    const putsNow = this.#puts.some((put) => !this.#waits(put))
+    if (this.#isStuck) return putsNow
+    if (this.#rebuild.asked !== null || (this.isRebuilding && !this.#isCutOff)) return true
+    return this.#writes.length > 0 || putsNow || !this.#intake.isEmpty || this.#loaded.applier.hasWork
   }
 
   #pump(puts: readonly PendingPut[]): void {
@@ -401,22 +409,30 @@ export class Engine {
 
   /**
    * A batch came upon a damaged envelope. It is given up, and begun again without the feed that needs the envelope; where it was not a feed
-   * that does, nothing but repairs is stored until the envelope is whole, and requests are refused.
+   * that does, nothing but repairs is stored until the envelope is whole, and requests are refused; so they are where a rebuild needs it.
    */
   #giveUpBatch(puts: readonly PendingPut[], writes: readonly PendingWrite[]): void {
     this.#puts.unshift(...puts)
     this.#intake.clear()
     this.#isStuck = !this.#loaded.applier.hasHeld
-    if (this.#isStuck) for (const pending of [...writes, ...this.#writes.splice(0)]) pending.reject(stuckError())
+    if (this.#isStuck || this.#isCutOff) {
+      for (const pending of [...writes, ...this.#writes.splice(0)]) pending.reject(stuckError())
+      this.#rebuild.giveUp(stuckError())
+    }
     this.#loaded = this.#load(this.store)
     this.#schedulePump()
   }
 
-  /** What is to be put now. Records wait for the end of a rebuild: what was applied is not judged by a table that has moved before it is there again. */
+  /** What is to be put now. */
   #takePuts(): readonly PendingPut[] {
     const puts = this.#puts.splice(0)
-    if (this.isRebuilding || this.#isStuck) this.#puts = puts.filter((put) => put.records.length > 0)
+    this.#puts = puts.filter((put) => this.#waits(put))
     return puts.filter((put) => !this.#puts.includes(put))
+  }
+
+  /** Records wait for the end of a rebuild: what was applied is not judged by a table that has moved before it is there again. */
+  #waits(put: PendingPut): boolean {
+    return (this.isRebuilding || this.#isStuck) && put.records.length > 0
   }
 
   /**

@@ -83,7 +83,7 @@ export class Rebuild {
     for (const { resolve } of this.#waiters.splice(0)) resolve(facts)
   }
 
-  /** There will be no more. */
+  /** Whoever waits for one is told that it does not go on, or not now. */
   giveUp(error: unknown): void {
     this.#asked = null
     for (const { reject } of this.#waiters.splice(0)) reject(error)

@@ -1,4 +1,7 @@
 /** What `selfsame verify` says, and how it ends. */
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Connect, Verdict, Verification } from '../../../src/api/client.ts'
 import { SelfsameError } from '../../../src/api/client.ts'
@@ -71,6 +74,16 @@ describe('a verification', () => {
     expect(out).toMatch(
       /\n! phone {2}behind, or ahead: it has other versions of counter\/a, counter\/b, counter\/c and 2 more; it last attested at /,
     )
+  })
+
+  test('tells in depth what differs also where the daemon cannot build it anew, and why, and ends with 1', async () => {
+    const daemonProgram = join(mkdtempSync(join(tmpdir(), 'selfsame-verify-')), 'daemon.mjs')
+    const facts = { ready: true, envelopes: 3, documents: 1, entries: 2, seconds: 0.1, differences: ['an envelope is damaged'], omitted: 0 }
+    writeFileSync(daemonProgram, `console.log(${JSON.stringify(JSON.stringify(facts))})`)
+    const agent = { rebuild: () => Promise.reject(new SelfsameError('unavailable', 'one is damaged')), close: async () => {} }
+    const { code, out } = await run(['verify', '--deep'], (async () => agent) as unknown as Connect, { daemonProgram })
+    expect(code).toBe(1)
+    expect(out).toMatch(/^wrong: 1 difference from .*\n! an envelope is damaged\n! not repaired: one is damaged\n$/)
   })
 
   test('needs a daemon, and says what can be done without one', async () => {

@@ -91,6 +91,22 @@ describe('a verification', () => {
     expect([verification.documents, verdicts(verification), verification.undigested]).toEqual([2, ['same', 'same'], 0])
   })
 
+  it('counts what cannot be read for damage as not looked at, whether it was seen before or not', async () => {
+    const { pass, replicas, settle, stores, reopen } = await openCoherent(1)
+    const [first] = replicas as [Replica]
+    const [store] = stores as [MemoryStore]
+    await settle(first.write({ operations: [entry('one')] }))
+    await pass(10_000)
+    store.damage({ kind: 'envelope', feed: store.feeds()[0]!.feed, sequence: 1, part: 'body' })
+    await settle(first.write({ operations: [entry('two'), count('karma')] }))
+    const seen = await settle(first.coherence.verify(3_000))
+    expect([seen.documents, seen.undigested]).toEqual([2, 1])
+    const again = await reopen(store.clone())
+    again.coherence.start()
+    const unseen = await settle(again.coherence.verify(3_000))
+    expect([unseen.documents, unseen.undigested]).toEqual([1, 1])
+  })
+
   it('says of whoever is away that it is unknown, and as of when it is known, never that it is the same', async () => {
     const { pass, replicas, settle } = await openCoherent(3)
     const [first, , third] = replicas as [Replica, Replica, Replica]

@@ -274,6 +274,34 @@ describe('while an envelope is damaged', () => {
     expect(await group.settle(digestsOf(second))).toEqual(before)
   })
 
+  test('a rebuild that comes upon it refuses requests instead of letting them wait, and goes on by itself once it is whole', async () => {
+    const group = await openGrown()
+    const [first, second] = group.replicas as [Replica, Replica]
+    const store = group.stores[1] as MemoryStore
+    const before = await group.settle(digestsOf(second))
+    for (const replica of group.replicas) if (replica !== second) await group.settle(replica.stopNetwork())
+    store.damage({ kind: 'envelope', feed: feedOf(second, first), sequence: 3, part: 'body' })
+    // It is damaged right after the look that is to find it.
+    const { scrub } = store
+    store.scrub = async () => {
+      store.scrub = scrub
+      return []
+    }
+    const unavailable = expect.objectContaining({ code: 'unavailable' })
+    const late = { operations: [entry('late')], operationId: 'late' }
+    await expect(group.settle(second.coherence.rebuild())).rejects.toThrow(unavailable)
+    expect(second.rebuildShare).not.toBeNull()
+    await expect(group.settle(second.write(late))).rejects.toThrow(unavailable)
+    await group.settle(first.startNetwork())
+    await group.pass(withinMs)
+    expect(second.rebuildShare).toBeNull()
+    expect(second.repair.counts).toEqual({ noticed: 1, repaired: 1 })
+    expect(await group.settle(digestsOf(second))).toEqual(before)
+    await group.settle(second.write(late))
+    expect((await group.settle(second.write(late))).repeated).toBe(true)
+    expect(memoryOf(second).filter((text) => text === 'late')).toHaveLength(1)
+  })
+
   test('with many of a feed damaged in a row, each is proven by the one after it', async () => {
     const group = await openGrown()
     const [first, second] = group.replicas as [Replica, Replica]
