@@ -46,6 +46,18 @@ export function createMetrics({ network, replica, version, watch }: MetricsOptio
     })
     registry.registerMetric(metric)
   }
+  const counter = (name: string, help: string, read: () => number): void => {
+    const metric = new Counter({
+      name: `selfsame_${name}`,
+      help,
+      registers: [],
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
+    registry.registerMetric(metric)
+  }
   const labelled = (name: string, help: string, label: string, read: () => Iterable<readonly [string, number]>): void => {
     const metric = new Gauge({
       name: `selfsame_${name}`,
@@ -81,17 +93,9 @@ export function createMetrics({ network, replica, version, watch }: MetricsOptio
   gauge('documents_differing', 'Documents that are shown otherwise than envelopes say, here or at other members', () =>
     differingDocuments(replica),
   )
-  gauge('repairs_total', 'How often something was wrong here and built anew, since the start', () => replica.coherence.repairCount)
   labelled('alerts', 'Alerts that are raised, by kind', 'kind', () => countsOf(watch.raised.map(({ kind }) => kind)))
-  const conflicts = new Counter({
-    name: 'selfsame_conflicts_total',
-    help: 'Writes that had not seen each other and were merged, since the start',
-    registers: [],
-    collect() {
-      this.reset()
-      this.inc(conflictTotal(replica))
-    },
-  })
+  counter('conflicts_total', 'Writes that had not seen each other and were merged, since the start', () => conflictTotal(replica))
+  counter('repairs_total', 'How often something was wrong here and was built anew, since the start', () => replica.coherence.repairCount)
   const commits = new Histogram({
     name: 'selfsame_commit_seconds',
     help: 'Time that the store took for a commit, with its fsync',
@@ -114,7 +118,6 @@ export function createMetrics({ network, replica, version, watch }: MetricsOptio
     })
     registry.registerMetric(counter)
   }
-  registry.registerMetric(conflicts)
   registry.registerMetric(commits)
   const stop = replica.onCommit((milliseconds) => commits.observe(milliseconds / 1_000))
 

@@ -87,8 +87,9 @@ describe('a replay', () => {
     [
       'an update in quarantine without a reason',
       ({ documentOf, store }) => {
-        const [{ feed, sequence }] = store.documentHeads(documentOf('text')) as [{ feed: never; sequence: number }]
-        return { quarantine: [{ document: documentOf('text'), feed, sequence: sequence + 1, reason: 'none' }] }
+        const [head] = store.documentHeads(documentOf('text'))
+        if (head === undefined) throw new Error('the text has no head')
+        return { quarantine: [{ document: documentOf('text'), feed: head.feed, sequence: head.sequence + 1, reason: 'none' }] }
       },
       [/^what feed [0-9a-f]+ wrote to document [0-9a-f]+ from envelope \d+ on is in quarantine without a reason$/],
     ],
