@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { CommitFailure, damageToKey } from '../../src/storage/index.ts'
+import { damageToKey } from '../../src/storage/index.ts'
 import type { Damage, Store, WriteBatch } from '../../src/storage/index.ts'
 import { closeStores, openMemory, openOnDisk } from './store-openers.ts'
 import { appendedBy, documentOf, envelopeRow, feedOf, feedRow, readAll, recordRow, versionOf } from './store-rows.ts'
@@ -48,17 +48,19 @@ describe.each([
     expect(await store.scrub()).toEqual([])
   })
 
-  test.each(cases)('names %s that does not match its hash, while it is open, until that is written again', async (_, place, mend) => {
+  test('names what does not match its hash, while it is open, until that is written again', async () => {
     const { damage, store } = await open()
     await fill(store)
     const before = readAll(store)
-    damage(place)
-    expect(await store.scrub()).toEqual([place])
-    await store.commit({ meta: new Map([['other', Uint8Array.of(1)]]) })
-    expect(await store.scrub()).toEqual([place])
-    await store.commit(mend)
-    expect(await store.scrub()).toEqual([])
-    expect(readAll(store)).toEqual(before)
+    for (const [what, place, mend] of cases) {
+      damage(place)
+      expect(await store.scrub(), what).toEqual([place])
+      await store.commit({ meta: new Map([['other', Uint8Array.of(1)]]) })
+      expect(await store.scrub(), what).toEqual([place])
+      await store.commit(mend)
+      expect(await store.scrub(), what).toEqual([])
+      expect(readAll(store), what).toEqual(before)
+    }
   })
 
   test('gives the envelopes before a damaged one and those behind it, and refuses the damaged one itself', async () => {
@@ -136,9 +138,7 @@ describe.each([
     await store.commit({ envelopesReplaced: [whole] })
     expect(store.envelopes(other, 1, 1, 1)).toEqual([{ ...whole, position: null, changed: null }])
     expect(store.documentsTouchedBy(other, 1)).toEqual([])
-    expect(
-      await store.commit({ signatures: [{ feed: other, sequence: 1, signature: new Uint8Array(64) }] }).catch(String),
-    ).not.toBeInstanceOf(CommitFailure)
+    await store.commit({ signatures: [{ feed: other, sequence: 1, signature: new Uint8Array(64) }] })
     expect(await store.scrub()).toEqual([])
   })
 })
