@@ -1,6 +1,6 @@
 /**
- * What the doctor judges: one function for each check, from what is known to a verdict, what was found and what to do. Pure. The names stand in
- * `docs/OPERATIONS.md`.
+ * What the doctor judges: one function for each check, from what is known to a verdict, what was found and what to do. Pure. The names
+ * stand in `docs/OPERATIONS.md`.
  */
 import { mergeAheadMillisecondsMax } from '../core/index.ts'
 import { addressReach } from '../network/index.ts'

@@ -174,8 +174,8 @@ const parts =
 const marks = /^(identity\.json|restore\.(ready|entering)-\d+)$/
 
 /**
- * The home, its parts, what lies in its directory of what belongs to a daemon, and the socket's directory. Nothing where the directory is no home: it is
- * named on a command line, and what is listed here may be mended.
+ * The home, its parts, what lies in its directory of what belongs to a daemon, and the socket's directory. Nothing where the directory is
+ * no home: it is named on a command line, and what is listed here may be mended.
  */
 function entriesOf({ directory, run }: HomePaths, socketPath: string): readonly HomeEntry[] {
   const children = childrenOf(directory)

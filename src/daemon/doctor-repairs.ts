@@ -1,6 +1,6 @@
 /**
- * What the doctor mends by itself: rights that others have, and what was left half done. Nothing that could lose memory: what it removes was
- * never in use, and while a daemon runs it only takes rights away.
+ * What the doctor mends by itself: rights that others have, and what was left half done. Nothing that could lose memory: what it removes
+ * was never in use, and while a daemon runs it only takes rights away.
  */
 import { chmodSync, rmSync } from 'node:fs'
 import { SelfsameError } from '../core/index.ts'

@@ -1,4 +1,7 @@
-/** The doctor: looks at a home, mends it where that was asked, looks again and judges. Run by the command line beside the daemon, or without one. */
+/**
+ * The doctor: looks at a home, mends it where that was asked, looks again and judges. Run by the command line beside the daemon, or
+ * without one.
+ */
 import { judge } from './doctor-checks.ts'
 import type { Check } from './doctor-checks.ts'
 import { factsOf, lookAt } from './doctor-facts.ts'

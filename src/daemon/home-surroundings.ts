@@ -1,5 +1,6 @@
 /**
- * Where a home lies: in a folder that another program carries to other machines, or on a file system that does not keep what it was told to.
+ * Where a home lies: in a folder that another program carries to other machines, or on a file system that does not keep what it was told
+ * to.
  * Knows what these look like, from names alone.
  */
 

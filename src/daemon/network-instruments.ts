@@ -74,7 +74,10 @@ function settingsOf({ help, labels, name }: InstrumentOptions): { name: string; 
   return { name, help, labelNames: [...labels] }
 }
 
-/** Keeps a label from taking ever more words: each is a time series for whoever collects them. Asked for each message, so what is known costs a look. */
+/**
+ * Keeps a label from taking ever more words: each is a time series for whoever collects them. Asked for each message, so what is known
+ * costs a look.
+ */
 function boundedLabels(): (labels: Labels) => Labels {
   const wordsByLabel = new Map<string, Set<string | number>>()
 

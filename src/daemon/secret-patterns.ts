@@ -1,6 +1,6 @@
 /**
- * What passwords, keys and tokens look like. Well-known formats only: a warning that is wrong once in ten times is not read any more. Whoever
- * uses this shows what `masked` leaves of a text and nothing else.
+ * What passwords, keys and tokens look like. Well-known formats only: a warning that is wrong once in ten times is not read any more.
+ * Whoever uses this shows what `masked` leaves of a text and nothing else.
  */
 
 /** A kind of secret, as people call it. */

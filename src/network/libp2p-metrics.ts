@@ -1,6 +1,6 @@
 /**
- * The metrics of libp2p and of gossipsub, on the instruments that the daemon keeps, and bytes by protocol. One of these for each life of a node: what it
- * measures on demand ends with it, what it counted stays.
+ * The metrics of libp2p and of gossipsub, on the instruments that the daemon keeps, and bytes by protocol. One of these for each life of
+ * a node: what it measures on demand ends with it, what it counted stays.
  */
 import type * as gossipsub from '@libp2p/gossipsub/metrics'
 import type { CalculateMetric, Metrics, MessageStream, Stream } from '@libp2p/interface'

@@ -14,7 +14,10 @@ export const lockFile = 'lock.sqlite'
 /** Connections that hold a lock. One that nobody refers to would be collected, and its lock freed with it. */
 const holders = new Set<DatabaseSync>()
 
-/** Of a home that somebody looks at from another process: nobody holds it, a process does, or the file that they hold it by is none of SQLite's. */
+/**
+ * Of a home that somebody looks at from another process: nobody holds it, a process does, or the file that they hold it by is none of
+ * SQLite's.
+ */
 export type LockState = 'free' | 'held' | 'broken'
 
 /** How the lock of a home stands. Takes and changes nothing. Throws `storage-failed` where that cannot be told. */
