@@ -335,6 +335,13 @@ const inTheReplica: readonly Fault[] = [
     file: 'src/replica/sync.ts',
     find: 'if (!session.lacking.has(entry.feed)) session.lacking.set(entry.feed, complete ? Number.NEGATIVE_INFINITY : now)',
     replace: 'if (complete) session.lacking.set(entry.feed, Number.NEGATIVE_INFINITY)',
+    check: test('unit/replica/gossip'),
+  },
+  {
+    name: 'ask for nothing at all',
+    file: 'src/replica/sync.ts',
+    find: "this.#send(session, { type: 'want', request: this.#requests, ranges, bytesMax: wantBytes })",
+    replace: '',
     check: simulator(10),
   },
 ]

@@ -30,3 +30,17 @@ it('an envelope that is gossiped is taken only with the signature of its author'
   expect(await have({ ...envelope, signature: null })).toBeUndefined()
   expect(await have(envelope)).toBe(1)
 })
+
+it('what gossip lost is fetched at once, long before peers next compare how far they are', async () => {
+  const group = await openGroup(['admin', 'writer'])
+  const [author, reader] = group.replicas as [Replica, Replica]
+  for (const replica of group.replicas) await replica.startNetwork()
+  await group.pass(15_000)
+  group.network.change({ gossipLoss: 1 })
+  for (const text of ['one', 'two', 'three', 'four']) {
+    await group.settle(author.write({ operations: [{ type: 'append', name: 'memory', entry: { text } }] }))
+    await group.pass(1_000)
+    const { entries } = reader.reader.log('memory', { newestFirst: true, limit: 1 })
+    expect(entries.map(({ content }) => content.text)).toEqual([text])
+  }
+})
