@@ -273,6 +273,23 @@ describe('what is attested', () => {
     expect(seen()).toMatchObject({ differences: [], otherVersions: [] })
   })
 
+  it('otherwise by one of two has this instance look for the fault in itself, once: where nothing changes the difference stays', async () => {
+    const { pass, replicas, settle } = await openCoherent(2)
+    const [first, second] = replicas as [Replica, Replica]
+    await settle(first.write({ operations: [count('karma')] }))
+    await pass(10_000)
+    const document = documentOf(first, 'counter')
+    const versionKey = first.reader.versionKey('counter', 'karma')
+    first.coherence.receiveAttestation(attestationOf(second, { time: later, attested: [{ document, versionKey, digest: '1:00' }] }))
+    await pass(20_000)
+    expect(first.lastRebuild).toMatchObject({ cause: 'counter/karma is another on other instances at the same version' })
+    const once = first.lastRebuild
+    await pass(120_000)
+    expect(first.lastRebuild).toBe(once)
+    expect(first.coherence.repairs).toEqual([])
+    expect(first.coherence.of(second.identity.instance)?.differences).toMatchObject([{ document }])
+  })
+
   it('cannot be asked for often enough to cost anything, nor by strangers', async () => {
     const { pass, replicas, sentBytes, settle } = await openCoherent(2)
     const [first, second] = replicas as [Replica, Replica]
