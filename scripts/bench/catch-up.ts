@@ -135,7 +135,7 @@ export async function* measure(scale: Scale): AsyncGenerator<Row> {
   try {
     yield* catchUpRows(inBulk, [scale(50_000, 500), scale(1_000_000, 1_000)], floor)
     yield* catchUpRows(oneByOne, [scale(50_000, 200)], floor)
-    yield* catchUpRows(manyAtOnce, [scale(400_000, 400)], floor)
+    yield* catchUpRows(manyAtOnce, [scale(200_000, 400)], floor)
   } finally {
     floor.close()
   }

@@ -3,9 +3,10 @@
  * socket or its TCP port, appends them to a file with one fdatasync for all that came meanwhile, and only then answers on the socket that they came from,
  * shows them to its observers and forwards them. It does the physical work of a daemon and nothing else.
  */
-import { fdatasync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { fdatasync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { Socket } from 'node:net'
+import { dirname } from 'node:path'
 
 const [socketPath = '', filePath = '', listenPort = '0', forwardPort = '0'] = process.argv.slice(2)
 /** Bytes of the file, written beforehand and then over and over, as the write-ahead log of a database is: a file that grows costs more. */
@@ -72,5 +73,8 @@ createServer((socket) => takeFrom(socket, true)).listen(socketPath, () => {
   if (listenPort === '0') process.send?.('ready')
   else createServer((socket) => takeFrom(socket.setNoDelay(), false)).listen(Number(listenPort), '127.0.0.1', () => process.send?.('ready'))
 })
-// It ends with whoever started it.
-process.once('disconnect', () => process.exit())
+// It ends with whoever started it, also where that was killed.
+process.once('disconnect', () => {
+  rmSync(dirname(filePath), { recursive: true, force: true })
+  process.exit()
+})

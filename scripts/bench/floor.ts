@@ -6,7 +6,7 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -121,7 +121,6 @@ export async function openFloor(): Promise<Floor> {
       observer.destroy()
       a.disconnect()
       b.disconnect()
-      rmSync(directory, { recursive: true, force: true })
     },
   }
 }

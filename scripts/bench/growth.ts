@@ -43,7 +43,7 @@ async function trafficOf(group: MemoryGroup, writes: number, apartMs: number): P
 
 async function* instanceRows(total: number, scale: Scale): AsyncGenerator<Row> {
   const group = await openMemoryGroup(total)
-  const writes = scale(200, 4)
+  const writes = scale(100, 4)
   await trafficOf(group, total, 10)
   const pairs = total * (total - 1)
   await group.pass(quietMs)

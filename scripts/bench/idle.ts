@@ -29,9 +29,9 @@ async function useDuring({ processId }: Instance, body: () => Promise<unknown>):
 const inPercent = (value: number): string => `${value.toFixed(2)}%`
 
 export async function* measure(scale: Scale): AsyncGenerator<Row> {
-  const seconds = scale(60, 1)
+  const seconds = scale(40, 1)
   /** Time in which what belongs to starting comes to its end. */
-  const settleMs = scale(20, 1) * 1_000
+  const settleMs = scale(15, 1) * 1_000
   let alone: Use | undefined
   yield* withDaemons(1, async function* ([only]) {
     await wait(settleMs)
@@ -58,7 +58,7 @@ export async function* measure(scale: Scale): AsyncGenerator<Row> {
     }
     yield { what: `memory of a daemon with ${total - 1} peers and nothing stored`, measured: inMebibytes(residentBytes(first.processId)) }
 
-    const writes = scale(60, 2) * writesPerSecond
+    const writes = scale(30, 2) * writesPerSecond
     const receipts: Promise<unknown>[] = []
     const busy = await useDuring(first, async () => {
       await atRate(writesPerSecond, writes, (index) => receipts.push(first.agent.log('seldom').append({ text: thought(index) })))

@@ -16,6 +16,7 @@ const log = 'memory'
 /** Seconds and bytes to be reached with a million entries. */
 const restartSecondsMax = 1
 const idleBytesMax = 200 * 2 ** 20
+const rebuildSecondsMax = 20
 
 /** Milliseconds of single appends, one after the other. */
 async function timeAppends({ agent }: Instance, total: number): Promise<Quantiles> {
@@ -89,6 +90,12 @@ export async function* measure(scale: Scale): AsyncGenerator<Row> {
         what: `memory with ${count(size)} entries: idle after a restart / after an import of ${count(more)} (${perSecond(more / seconds)}) / after reading ${count(read)}`,
         measured: [idleBytes, loadedBytes, residentBytes(instance.processId)].map(inMebibytes).join(' / '),
         goal: atMost(`idle ${inMebibytes(idleBytesMax)}`, idleBytes, idleBytesMax),
+      }
+      const rebuild = await secondsOf(() => agent.rebuild())
+      yield {
+        what: `full rebuild of what is derived from ${count(size)} entries`,
+        measured: `${rebuild.toFixed(1)} s`,
+        goal: atMost(`${rebuildSecondsMax} s`, rebuild, rebuildSecondsMax),
       }
       yield {
         what: `disk for each of ${count(size)} entries`,
