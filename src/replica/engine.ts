@@ -216,8 +216,7 @@ export class Engine {
 
   /** Carries out a local request; resolves once it is durable. Throws `SelfsameError`. */
   write(write: LocalWrite): Promise<WriteOutcome> {
-    if (this.#state === 'closed') return Promise.reject(stoppingError())
-    if (this.#state === 'read-only') return Promise.reject(readOnlyError())
+    if (this.#refusal !== null) return Promise.reject(this.#refusal)
     if (this.#isStuck || this.#isCutOff) return Promise.reject(stuckError())
     if (this.#writes.length >= queuedWritesMax)
       return Promise.reject(new SelfsameError('too-many-requests', `${queuedWritesMax} requests are waiting already: try again shortly`))
@@ -234,8 +233,7 @@ export class Engine {
    * where it comes upon a damaged envelope; it goes on by itself once that is repaired. Begin none where one is known: until then nothing is shown.
    */
   rebuild(cause: string): Promise<RebuildFacts> {
-    if (this.#state === 'closed' || this.#state === 'read-only')
-      return Promise.reject(this.#state === 'closed' ? stoppingError() : readOnlyError())
+    if (this.#refusal !== null) return Promise.reject(this.#refusal)
     if (this.#isStuck || this.#held.size > 0) return Promise.reject(stuckError())
     const done = this.#rebuild.ask(cause)
     this.#schedulePump()
@@ -255,8 +253,7 @@ export class Engine {
     evidenceRemoved?: readonly string[]
     mending?: Mending
   }): Promise<void> {
-    if (this.#state === 'closed' || this.#state === 'read-only')
-      return Promise.reject(this.#state === 'closed' ? stoppingError() : readOnlyError())
+    if (this.#refusal !== null) return Promise.reject(this.#refusal)
     return new Promise((resolve, reject) => {
       const { evidence = [], evidenceRemoved = [], mending = {}, meta = new Map(), records = [] } = rows
       this.#puts.push({ records, meta, evidence, evidenceRemoved, mending, resolve, reject })
@@ -336,7 +333,8 @@ export class Engine {
       this.#pumpScheduled = false
       if (this.#state !== 'running' || !this.#hasWork()) return
       const writes = [...this.#writes]
-      const puts = this.#takePuts()
+      const puts = this.#putsNow
+      this.#puts = this.#puts.filter((put) => !puts.includes(put))
       try {
         this.#pump(puts)
       } catch (error) {
@@ -346,16 +344,22 @@ export class Engine {
     })
   }
 
+  /** Why nothing is stored. */
+  get #refusal(): SelfsameError | null {
+    if (this.#state === 'closed') return stoppingError()
+    return this.#state === 'read-only' ? readOnlyError() : null
+  }
+
   /** What is shown is being built anew, and that cannot go on until something damaged is repaired. */
   get #isCutOff(): boolean {
     return this.isRebuilding && this.#held.size > 0
   }
 
   #hasWork(): boolean {
-    const putsNow = this.#puts.some((put) => !this.#waits(put))
-    if (this.#isStuck) return putsNow
+    const hasPuts = this.#putsNow.length > 0
+    if (this.#isStuck) return hasPuts
     if (this.#rebuild.asked !== null || (this.isRebuilding && !this.#isCutOff)) return true
-    return this.#writes.length > 0 || putsNow || !this.#intake.isEmpty || this.#loaded.applier.hasWork
+    return this.#writes.length > 0 || hasPuts || !this.#intake.isEmpty || this.#loaded.applier.hasWork
   }
 
   #pump(puts: readonly PendingPut[]): void {
@@ -423,16 +427,9 @@ export class Engine {
     this.#schedulePump()
   }
 
-  /** What is to be put now. */
-  #takePuts(): readonly PendingPut[] {
-    const puts = this.#puts.splice(0)
-    this.#puts = puts.filter((put) => this.#waits(put))
-    return puts.filter((put) => !this.#puts.includes(put))
-  }
-
-  /** Records wait for the end of a rebuild: what was applied is not judged by a table that has moved before it is there again. */
-  #waits(put: PendingPut): boolean {
-    return (this.isRebuilding || this.#isStuck) && put.records.length > 0
+  /** What is to be put now. Records wait for the end of a rebuild: what was applied is not judged by a table that has moved before it is there again. */
+  get #putsNow(): readonly PendingPut[] {
+    return this.isRebuilding || this.#isStuck ? this.#puts.filter((put) => put.records.length === 0) : this.#puts
   }
 
   /**

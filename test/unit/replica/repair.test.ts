@@ -282,7 +282,7 @@ describe('while an envelope is damaged', () => {
     for (const replica of group.replicas) if (replica !== second) await group.settle(replica.stopNetwork())
     store.damage({ kind: 'envelope', feed: feedOf(second, first), sequence: 3, part: 'body' })
     // It is damaged right after the look that is to find it.
-    const { scrub } = store
+    const scrub = store.scrub.bind(store)
     store.scrub = async () => {
       store.scrub = scrub
       return []
