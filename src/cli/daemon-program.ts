@@ -59,7 +59,7 @@ export interface AttendedDaemon {
 
 /**
  * Options of the JavaScript engine for a daemon. What is young takes up to three times so many MiB of memory, and keeps them: while everything is
- * loaded it would grow to 32, and an idle daemon took 217 MiB instead of 174.
+ * loaded it would grow to 32, and an idle daemon took 215 MiB instead of 170.
  */
 export const engineOptions = ['--max-semi-space-size=8']
 
