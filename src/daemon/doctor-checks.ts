@@ -28,7 +28,7 @@ const nodeMajorMin = 24
 /** Bytes free on the disk: below the first a checkpoint of the write-ahead log may fail soon, below the second a backup or an import. */
 const freeBytesMin = 64 << 20
 const freeBytesLow = 1 << 30
-/** Milliseconds of a small synced write. A solid-state disk takes some tenths, a spinning one about ten; each write of an agent waits for one. */
+/** Milliseconds of a small synced write: a solid-state disk takes some tenths, a spinning one about ten. Each write of an agent waits for one. */
 const syncMillisecondsSlow = 20
 const syncMillisecondsSlowest = 250
 /** Milliseconds that clocks may differ: what the clocks of this project bridge by themselves. */
