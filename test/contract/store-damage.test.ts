@@ -54,12 +54,12 @@ describe.each([
     const before = readAll(store)
     for (const [what, place, mend] of cases) {
       damage(place)
-      expect(await store.scrub(), what).toEqual([place])
+      expect([what, await store.scrub()]).toEqual([what, [place]])
       await store.commit({ meta: new Map([['other', Uint8Array.of(1)]]) })
-      expect(await store.scrub(), what).toEqual([place])
+      expect([what, await store.scrub()]).toEqual([what, [place]])
       await store.commit(mend)
-      expect(await store.scrub(), what).toEqual([])
-      expect(readAll(store), what).toEqual(before)
+      expect([what, await store.scrub()]).toEqual([what, []])
+      expect([what, readAll(store)]).toEqual([what, before])
     }
   })
 

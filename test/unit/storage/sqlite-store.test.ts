@@ -133,10 +133,10 @@ describe('a damaged database', () => {
     for (const [what, sql, part] of cases) {
       changeFile(sql)
       const sequence = sql.includes('= 5') ? 5 : 3
-      expect(await store.scrub(), what).toEqual([{ kind: 'envelope', feed, sequence, part }])
+      expect([what, await store.scrub()]).toEqual([what, [{ kind: 'envelope', feed, sequence, part }]])
       await store.commit({ envelopesReplaced: [envelopeRow(feed, sequence)] })
-      expect(await store.scrub(), what).toEqual([])
-      expect(readAll(store), what).toEqual(before)
+      expect([what, await store.scrub()]).toEqual([what, []])
+      expect([what, readAll(store)]).toEqual([what, before])
     }
   })
 
