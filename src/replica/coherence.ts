@@ -466,6 +466,8 @@ export class Coherence {
     const { clock, logger } = this.#options
     this.#repairsFrom = clock.monotonic() + putOffMs
     const facts = await this.#buildAnew(cause)
+    // Another sort of cause need not wait.
+    this.#repairsFrom = Number.NEGATIVE_INFINITY
     this.#repairedAt.set(kind, clock.monotonic())
     const found = new Set(this.#auditor.findings.keys())
     await this.#auditor.hurry()
