@@ -10,6 +10,8 @@ import type { MemberSet, MembershipRecord } from '../membership/index.ts'
 import { CommitFailure, DamagedEnvelope } from '../storage/index.ts'
 import type { Damage, EvidenceRow, Store } from '../storage/index.ts'
 import type { LocalWrite, PendingWrite, WriteOutcome } from './draft.ts'
+import { emptyBatch } from './batch.ts'
+import type { Batch, PendingPut } from './batch.ts'
 import { Intake } from './intake.ts'
 import type { IntakeTarget } from './intake.ts'
 import type { FeedState, Ledger } from './ledger.ts'
@@ -61,32 +63,6 @@ export interface Committed {
   readonly isLoadedAnew: boolean
   /** How long the store took; null where it stored nothing, or failed. */
   readonly milliseconds: number | null
-}
-
-interface Batch {
-  /** All that is derived is thrown away, to be built anew. */
-  readonly cleared: boolean
-  /** All that was thrown away is there again. */
-  readonly rebuilt: boolean
-  readonly documents: ReadonlyMap<DocumentId, number>
-  readonly own: readonly Envelope[]
-  readonly settle: readonly (() => void)[]
-  readonly writes: readonly PendingWrite[]
-  readonly records: readonly MembershipRecord[]
-  /** Damaged envelopes are whole again: whatever waited for that goes on. */
-  readonly mended: boolean
-  readonly puts: readonly PendingPut[]
-  readonly evidence: boolean
-}
-
-interface PendingPut {
-  readonly records: readonly MembershipRecord[]
-  readonly meta: ReadonlyMap<string, Uint8Array | null>
-  readonly evidence: readonly EvidenceRow[]
-  readonly evidenceRemoved: readonly string[]
-  readonly mending: Mending
-  resolve(): void
-  reject(error: unknown): void
 }
 
 export class Engine {
@@ -596,17 +572,5 @@ export class Engine {
 }
 
 const nothingBuilt: BuiltWrites = { envelope: null, settle: [] }
-const emptyBatch: Batch = {
-  cleared: false,
-  rebuilt: false,
-  documents: new Map(),
-  own: [],
-  settle: [],
-  writes: [],
-  records: [],
-  mended: false,
-  puts: [],
-  evidence: false,
-}
 /** Why a reader builds anew what it shows. */
 const membersChangedCause = 'the members have changed, and something that was shown here does not count any more'
