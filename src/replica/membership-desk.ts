@@ -139,7 +139,7 @@ export class MembershipDesk {
 
   /**
    * Gives an instance a role, whatever it had; null removes it. Signed by this instance where it is an admin, or leaves by
-   * itself, else with the root key. Throws `not-found`, `invalid-request`, `forbidden`.
+   * itself, else with the root key. Throws `not-found`, `invalid-request`, `forbidden`; `unavailable` during a rebuild.
    */
   giveRole(instance: InstanceId, role: Role | null, reason: string): Promise<void> {
     return this.#inTurn(async () => {
@@ -170,7 +170,7 @@ export class MembershipDesk {
     })
   }
 
-  /** Replaces the key of this instance by `key`; what it wrote stays its own. From here on nothing can be done with the old one. */
+  /** Replaces the key of this instance by `key`; what it wrote stays its own. From here on nothing can be done with the old one. Throws `unavailable` during a rebuild. */
   rotateKey(key: SigningKey): Promise<void> {
     return this.#inTurn(async () => {
       const { identity } = this.#options
@@ -273,10 +273,15 @@ export class MembershipDesk {
 
   /**
    * How far the feeds that `isMeant` picks are applied here: the last of each chain of runs, which holds those before it; of
-   * more than a record can name, those applied last.
+   * more than a record can name, those applied last. Throws `unavailable` while less is applied here than was.
    */
   #cutOf(isMeant: (state: FeedState) => boolean): readonly CutPlace[] {
-    const { ledger } = this.#options.engine
+    const { isRebuilding, ledger } = this.#options.engine
+    if (isRebuilding)
+      throw new SelfsameError(
+        'unavailable',
+        'the memory is being built anew, and how much of it counts is not known until then: try again in a moment',
+      )
     const feeds = [...ledger.feeds()].filter((state) => state.applied > 0 && isMeant(state))
     const heads = feeds.map((state) => {
       const hash = ledger.appliedHead(state)

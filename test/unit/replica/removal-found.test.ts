@@ -157,3 +157,19 @@ it('hundreds of records by a reader keep no writer from being heard, and no admi
   await pass(30_000)
   expect(writer.members.member(writer.identity.instance)?.role).toBe('reader')
 })
+
+it('no cut is signed while the memory is built anew: it would leave out what is not applied again yet', async () => {
+  const group = await openGroup(['admin', 'writer'])
+  const [first, second] = group.replicas as [Replica, Replica]
+  for (const replica of group.replicas) await group.settle(replica.startNetwork())
+  await group.settle(second.write({ operations: [entry('one')] }))
+  await group.pass(2_000)
+  const rebuilt = first.coherence.rebuild()
+  while (first.rebuildShare === null) await Promise.resolve()
+  const unavailable = expect.objectContaining({ code: 'unavailable' })
+  await expect(first.membership.giveRole(second.identity.instance, null, 'stolen')).rejects.toThrow(unavailable)
+  await group.settle(rebuilt)
+  await group.settle(first.membership.giveRole(second.identity.instance, null, 'stolen'))
+  expect(first.members.writeLimit(second.identity.instance, second.identity.key.publicKey)).toMatchObject([[{ sequence: 1 }]])
+  expect(texts(first)).toEqual(['one'])
+})
