@@ -178,6 +178,19 @@ describe('an instance whose derived state was changed', () => {
     }
   })
 
+  it('mends what is of another sort right after', async () => {
+    const { pass, replicas, settle, stores } = await openCoherent(2)
+    const [first, second] = replicas as [Replica, Replica]
+    await settle(first.write({ operations: [entry('one'), count('karma')] }))
+    await pass(15_000)
+    await withoutEntries(second, stores[1] as MemoryStore)
+    await pass(20_000)
+    expect(second.coherence.repairs).toHaveLength(1)
+    await withEmptySnapshot(second, stores[1] as MemoryStore)
+    await pass(20_000)
+    expect(second.coherence.repairs.map(({ kind }) => kind)).toEqual(['content', 'index'])
+  })
+
   it('builds anew for one sort of cause once an hour, says meanwhile that it is not right, and is not taken for the same', async () => {
     const { pass, replicas, settle, stores } = await openCoherent(2)
     const [first, second] = replicas as [Replica, Replica]
