@@ -24,7 +24,7 @@ export interface Conditions {
   readonly open: boolean
 }
 
-export const perfect: Conditions = { delayMs: 0, jitterMs: 0, loss: 0, bytesPerSecond: Number.POSITIVE_INFINITY, open: true }
+const perfect: Conditions = { delayMs: 0, jitterMs: 0, loss: 0, bytesPerSecond: Number.POSITIVE_INFINITY, open: true }
 
 export interface Relay {
   /** What a process needs so that its connections go through here, under this name. */
