@@ -8,13 +8,14 @@ import { shrink } from './shrink.ts'
 import { simulate } from './simulate.ts'
 
 /** Seeds of a bounded run; `npm run sim` runs as many as are wanted. */
-const seeds = 120
+const seeds = 80
+const firstSeed = 5_000
 
 describe('a simulated group of instances', () => {
-  it(`converges and loses nothing under every seed from 1 to ${seeds}, in which every kind of trouble comes`, async () => {
+  it(`converges and loses nothing under each of ${seeds} seeds, in which every kind of trouble comes`, async () => {
     const failed: string[] = []
     const tally = new Tally()
-    for (let seed = 1; seed <= seeds; seed += 1) {
+    for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {
       const result = await simulate(String(seed))
       tally.add(result)
       if (result.faults.length > 0) failed.push(`npm run sim -- --seed ${seed}: ${result.faults[0]}`)
