@@ -23,6 +23,8 @@ const share = Number(values.share ?? (values.quick ? quickShare : 1))
 
 /** In the process of one part: measures and sends the rows to the runner. */
 async function measurePart(name: string): Promise<void> {
+  // It ends with the runner, also where that was killed; what it started ends with it.
+  process.once('disconnect', () => process.exit())
   const { measure } = (await import(`./${name}.ts`)) as { readonly measure: Measure }
   for await (const row of measure(scaleOf(share))) process.send?.(row)
   process.disconnect()
