@@ -74,7 +74,9 @@ createServer((socket) => takeFrom(socket, true)).listen(socketPath, () => {
   else createServer((socket) => takeFrom(socket.setNoDelay(), false)).listen(Number(listenPort), '127.0.0.1', () => process.send?.('ready'))
 })
 // It ends with whoever started it, also where that was killed.
-process.once('disconnect', () => {
-  rmSync(dirname(filePath), { recursive: true, force: true })
-  process.exit()
-})
+for (const event of ['disconnect', 'SIGINT', 'SIGTERM']) {
+  process.once(event, () => {
+    rmSync(dirname(filePath), { recursive: true, force: true })
+    process.exit()
+  })
+}
