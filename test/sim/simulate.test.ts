@@ -25,26 +25,26 @@ describe('a simulated group of instances', () => {
   })
 
   it('runs the same again under the same seed, to the last message', async () => {
-    for (const seed of ['replay', 'once more']) {
+    for (const seed of ['5003', '5004']) {
       const [first, second] = [await simulate(seed), await simulate(seed)]
       expect(second).toEqual(first)
       expect(first.requests).toBeGreaterThan(0)
     }
-    expect((await simulate('replay')).trace).not.toBe((await simulate('once more')).trace)
+    expect((await simulate('5003')).trace).not.toBe((await simulate('5004')).trace)
   })
 })
 
 describe('a plan', () => {
   it('is a plan in any of its parts', async () => {
-    const whole = planOf('parts')
+    const whole = planOf('5002')
     const numbers = fc.subarray(whole.steps.map(({ number }) => number))
     await fc.assert(
       fc.asyncProperty(numbers, async (some) => {
-        const part = planOf('parts', new Set(some))
+        const part = planOf('5002', new Set(some))
         expect(part.steps).toEqual(whole.steps.filter(({ number }) => some.includes(number)))
-        expect((await simulate('parts', part)).faults).toEqual([])
+        expect((await simulate('5002', part)).faults).toEqual([])
       }),
-      { numRuns: 5 },
+      { numRuns: 3 },
     )
   })
 
