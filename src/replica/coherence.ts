@@ -41,7 +41,10 @@ const lateMs = 60_000
 const patienceMs = 5_000
 /** Milliseconds between two requests to others that are made because what they attest differs. */
 const wonderMsMin = 10_000
-/** Milliseconds in which one sort of cause has things built anew once, so that a fault that comes back does not do so for ever. */
+/**
+ * Milliseconds in which one sort of cause has things built anew once, so that a fault that comes back does not do so for ever; twice as long after
+ * each time that nothing was wrong, so that a member that attests nonsense can cause some twenty in all the years of a process.
+ */
 const repairMsMin = 3_600_000
 /** Milliseconds from one try to repair to the next: it may be put off where envelopes are damaged, or the disk is full. */
 const putOffMs = 60_000
@@ -122,7 +125,8 @@ export class Coherence {
   /** By instance the roots, its and ours, of which it was asked already why they differ. */
   readonly #wondered = new Map<InstanceId, string>()
   #wonderedAt = Number.NEGATIVE_INFINITY
-  readonly #repairedAt = new Map<Repair['kind'], number>()
+  /** By sort of cause when all was built anew for it last, monotonic milliseconds, and how often in a row nothing was wrong. */
+  readonly #tries = new Map<Repair['kind'], { readonly at: number; readonly inVain: number }>()
   readonly #repairs: Repair[] = []
   #repairCount = 0
   #repairing: Promise<void> | null = null
@@ -434,7 +438,8 @@ export class Coherence {
 
   #mayRepair(kind: Repair['kind']): boolean {
     const now = this.#options.clock.monotonic()
-    return now >= this.#repairsFrom && now - (this.#repairedAt.get(kind) ?? Number.NEGATIVE_INFINITY) >= repairMsMin
+    const { at, inVain } = this.#tries.get(kind) ?? { at: Number.NEGATIVE_INFINITY, inVain: 0 }
+    return now >= this.#repairsFrom && now - at >= repairMsMin * 2 ** inVain
   }
 
   /** Where members attest another digest of the same version, and nobody agrees with this instance in everything, the fault may be here. */
@@ -471,7 +476,9 @@ export class Coherence {
     const facts = await this.#buildAnew(cause)
     // Another sort of cause need not wait.
     this.#repairsFrom = Number.NEGATIVE_INFINITY
-    this.#repairedAt.set(kind, clock.monotonic())
+    const at = clock.monotonic()
+    const { inVain } = this.#tries.get(kind) ?? { inVain: 0 }
+    this.#tries.set(kind, { at, inVain: 0 })
     const found = new Set(this.#auditor.findings.keys())
     await this.#auditor.hurry()
     const changed = [...before].flatMap(([document, { digest, versionKey }]) => {
@@ -480,6 +487,7 @@ export class Coherence {
     })
     const documents = [...new Set([...changed, ...[...found].filter((document) => !this.#auditor.findings.has(document))])]
     if (documents.length === 0) {
+      this.#tries.set(kind, { at, inVain: inVain + 1 })
       logger.warn({ milliseconds: facts.milliseconds }, 'what is here was built anew from its envelopes, and is what it was')
       return
     }

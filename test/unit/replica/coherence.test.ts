@@ -303,6 +303,29 @@ describe('what is attested', () => {
     expect(first.coherence.of(second.identity.instance)?.differences).toMatchObject([{ document }])
   })
 
+  it('has less and less built anew where it is false and nobody is there to say so', async () => {
+    const { pass, replicas, settle } = await openGroup(['admin', 'writer', 'writer'])
+    const [first, second] = replicas as [Replica, Replica, Replica]
+    first.coherence.start()
+    await settle(first.write({ operations: [count('karma')] }))
+    const document = documentOf(first, 'counter')
+    const versionKey = first.reader.versionKey('counter', 'karma')
+    const lie = (time: number): boolean =>
+      first.coherence.receiveAttestation(attestationOf(second, { time, attested: [{ document, versionKey, digest: '1:00' }] }))
+    expect(lie(later + 1)).toBe(true)
+    await pass(30_000)
+    expect(first.coherence.of(second.identity.instance)?.differences).toHaveLength(1)
+    const rebuilt = first.lastRebuild
+    expect(rebuilt).not.toBeNull()
+    await pass(3_700_000)
+    expect(lie(later + 2)).toBe(true)
+    await pass(30_000)
+    expect(first.lastRebuild).toBe(rebuilt)
+    await pass(3_600_000)
+    expect(first.lastRebuild).not.toBe(rebuilt)
+    expect(first.coherence.repairCount).toBe(0)
+  })
+
   it('cannot be asked for often enough to cost anything, nor by strangers', async () => {
     const { pass, replicas, sentBytes, settle } = await openCoherent(2)
     const [first, second] = replicas as [Replica, Replica]
