@@ -4,7 +4,7 @@ import type { Plan } from './plan.ts'
 import type { RunResult } from './simulate.ts'
 
 /** Kinds of trouble that a simulator which is worth something brings about. */
-export const troubles = [
+const troubles = [
   'copy:both',
   'copy:turns',
   'cloned',
