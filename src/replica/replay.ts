@@ -114,6 +114,7 @@ async function copyApplied(stored: StoreReads, scratch: Store, clock: Clock, fou
   await scratch.commit({ records: stored.records(), meta: new Map([[rebuildName, begun]]) })
   let count = 0
   for (const row of stored.feeds()) {
+    let unplaced = 0
     for (let next = 1; next <= row.applied;) {
       const page = pageOf(stored, row.feed, next, row.applied, found)
       const last = page.at(-1)
@@ -122,9 +123,12 @@ async function copyApplied(stored: StoreReads, scratch: Store, clock: Clock, fou
       const feed: FeedRow = { ...row, have: last.sequence, head: last.hash, headStamp: header.stamp, applied: 0 }
       const envelopes: EnvelopeRow[] = page.map(({ changed: _changed, position: _position, ...envelope }) => envelope)
       await scratch.commit({ feeds: [feed], envelopes })
+      unplaced += page.filter(({ position }) => position === null).length
       count += page.length
       next = last.sequence + 1
     }
+    if (unplaced > 0)
+      found.add(`${unplaced} envelopes of feed ${row.feed} are counted as applied and have no place in the order of applying`)
   }
   return count
 }

@@ -6,7 +6,7 @@ import { operationIdOf } from '../../../src/feed/index.ts'
 import { replay } from '../../../src/replica/index.ts'
 import type { ReplayFacts, Replica } from '../../../src/replica/index.ts'
 import { createMemoryStore } from '../../../src/storage/index.ts'
-import type { MemoryStore, WriteBatch } from '../../../src/storage/index.ts'
+import type { MemoryStore, StoreReads, WriteBatch } from '../../../src/storage/index.ts'
 import { seededRandom } from '../../sim/virtual-time.ts'
 import { openGroup } from './group.ts'
 
@@ -30,8 +30,8 @@ async function openWritten() {
   }
   const store = stores[0] as MemoryStore
   const documentOf = (kind: string): DocumentId => first.reader.documents().find((row) => row.kind === kind)?.document as DocumentId
-  const compare = (): Promise<ReplayFacts | null> =>
-    settle(replay(store, { identity: first.identity, clock: time.clock(), random: seededRandom('replay'), scratch: createMemoryStore() }))
+  const compare = (stored: StoreReads = store): Promise<ReplayFacts | null> =>
+    settle(replay(stored, { identity: first.identity, clock: time.clock(), random: seededRandom('replay'), scratch: createMemoryStore() }))
   return { compare, documentOf, first, settle, store }
 }
 
@@ -45,6 +45,16 @@ describe('a replay', () => {
     const { compare, store } = await openWritten()
     await store.commit({ meta: new Map([['rebuild', new Uint8Array()]]) })
     expect(await compare()).toBeNull()
+  })
+
+  it('names envelopes that have no place in the order of applying: nothing would find what they brought', async () => {
+    const { compare, store } = await openWritten()
+    const holed = store.clone()
+    const envelopes = holed.envelopes.bind(holed)
+    holed.envelopes = (...range) => envelopes(...range).map((row) => (row.sequence === 1 ? { ...row, position: null } : row))
+    expect((await compare(holed))?.differences).toEqual(
+      Array.from({ length: 2 }, () => expect.stringMatching(/^1 envelopes of feed .* have no place in the order of applying$/) as string),
+    )
   })
 
   type Written = Awaited<ReturnType<typeof openWritten>>
