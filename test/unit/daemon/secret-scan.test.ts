@@ -43,7 +43,9 @@ test('names the place of each secret, in every kind of document, and shows none'
   await agent.counter('calls').add(awsKey)
   const found = await scanForSecrets(agent, stillClock)
   expect(found).toMatchObject({ total: 8, read: 6, documents: 6 })
-  const places = found.places.map(({ document, kind, position }) => `${document} ${position.replace(/entry \S+ of [^ ,]+/, 'entry')} ${kind}`)
+  const places = found.places.map(
+    ({ document, kind, position }) => `${document} ${position.replace(/entry \S+ of [^ ,]+/, 'entry')} ${kind}`,
+  )
   expect(places.toSorted()).toEqual([
     'counter/calls key 1 AWS access key',
     'json/tasks /deploy/hosts/1 AWS access key',
