@@ -5,7 +5,7 @@
 import { Allowance, bytesToId } from '../core/index.ts'
 import type { Clock, DocumentId, InstanceId, VersionKey } from '../core/index.ts'
 import type { MemberTable } from '../membership/index.ts'
-import { damagedDigestOf, isAttestationOf } from './attestation.ts'
+import { damagedDigestOf, isAttestationOf, newsAfter } from './attestation.ts'
 import type { AttestedDocument, Attestation } from './attestation.ts'
 import type { DigestBook } from './digest-book.ts'
 import type { Identity } from './writer.ts'
@@ -42,6 +42,7 @@ export interface MemberAttestation {
 
 interface Known {
   time: number
+  newsAfter: number
   /** Parts of the attestation of that time that have come. */
   parts: Set<number>
   at: number
@@ -83,7 +84,7 @@ export class AttestationBoard {
     if (member === undefined || instance === identity.instance) return false
     const known = this.#known.get(instance)
     const isAnswer = nonce !== null && isAwaited(nonce)
-    const isNews = known === undefined || time > known.time || (time === known.time && !known.parts.has(part)) || isAnswer
+    const isNews = known === undefined || (time === known.time ? !known.parts.has(part) : time > known.newsAfter) || isAnswer
     if (!isNews) return false
     const allowance = this.#allowances.get(instance) ?? new Allowance(clock, messagesPerSecond, messagesMost)
     this.#allowances.set(instance, allowance)
@@ -139,6 +140,7 @@ export class AttestationBoard {
     const { attested, buckets, documents, instance, nonce, part, parts, root, time } = attestation
     const known: Known = this.#known.get(instance) ?? {
       time,
+      newsAfter: time,
       parts: new Set(),
       at: 0,
       documents,
@@ -150,6 +152,7 @@ export class AttestationBoard {
     this.#known.set(instance, known)
     if (time !== known.time) known.parts = new Set()
     known.time = time
+    known.newsAfter = newsAfter(time, clock.now())
     known.parts.add(part)
     known.at = Math.floor(clock.now())
     known.documents = documents

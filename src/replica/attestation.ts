@@ -38,7 +38,7 @@ export interface AttestedDocument {
 /** One message of an attestation; those of one attestation differ in `part` and `attested`. */
 export interface Attestation {
   readonly instance: InstanceId
-  /** Milliseconds since the Unix epoch. Of two that answer no request the later counts. */
+  /** Milliseconds since the Unix epoch. Of two that answer no request the later counts, see `newsAfter`. */
   readonly time: number
   /** Of the request that it answers; null where it was not asked for. */
   readonly nonce: Uint8Array | null
@@ -75,6 +75,16 @@ export function damagedDigestOf(instance: InstanceId): string {
   return `damaged:${instance}`
 }
 
+/**
+ * After which time another message of the same author is news, given the time that it gave this one. A clock that was far ahead and was set right
+ * would else have all of its messages passed over until that time comes.
+ */
+export function newsAfter(time: number, now: number): number {
+  return Math.min(time, Math.floor(now) + aheadMsMax)
+}
+
+/** Milliseconds by which clocks may differ without being wrong. */
+const aheadMsMax = 60_000
 const attestationDomain = 'selfsame/attestation/1'
 const requestDomain = 'selfsame/attest/1'
 const nonceBytes = 16

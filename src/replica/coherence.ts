@@ -11,6 +11,7 @@ import {
   attestedPerMessageMax,
   damagedDigestOf,
   isAttestRequestOf,
+  newsAfter,
   signAttestation,
   signAttestRequest,
 } from './attestation.ts'
@@ -117,8 +118,8 @@ export class Coherence {
   readonly #requests = new Map<InstanceId, AttestRequest>()
   /** When the next may be answered, monotonic milliseconds. */
   #answersFrom = Number.NEGATIVE_INFINITY
-  /** Of each member: what it may ask, and the time of what it asked last. */
-  readonly #askers = new Map<InstanceId, { readonly allowance: Allowance; time: number }>()
+  /** Of each member: what it may ask, and after which time what it asks is news. */
+  readonly #askers = new Map<InstanceId, { readonly allowance: Allowance; newsAfter: number }>()
   #isAnswering = false
   #asking: Asking | null = null
   #verifying: Promise<Verification> | null = null
@@ -214,11 +215,11 @@ export class Coherence {
     const { asked, instance, time } = request
     const member = engine.members.member(instance)
     if (member === undefined || instance === identity.instance) return false
-    const asker = this.#askers.get(instance) ?? { allowance: new Allowance(clock, requestsPerSecond, requestsMost), time: 0 }
+    const asker = this.#askers.get(instance) ?? { allowance: new Allowance(clock, requestsPerSecond, requestsMost), newsAfter: 0 }
     this.#askers.set(instance, asker)
-    if (time <= asker.time || !asker.allowance.isLeft || !isAttestRequestOf(request, member.key, identity.agent)) return false
+    if (time <= asker.newsAfter || !asker.allowance.isLeft || !isAttestRequestOf(request, member.key, identity.agent)) return false
     asker.allowance.spend(1)
-    asker.time = time
+    asker.newsAfter = newsAfter(time, clock.now())
     if (asked !== null && asked !== identity.instance) return true
     this.#requests.set(instance, request)
     void this.#answerAll()

@@ -236,11 +236,11 @@ describe('an instance whose derived state was changed', () => {
 
 describe('what is attested', () => {
   it('by somebody else than the member, again, or by whoever is no member any more, is passed over', async () => {
-    const { pass, replicas, settle } = await openCoherent(3)
+    const { pass, replicas, settle, time: virtual } = await openCoherent(3)
     const [first, second, third] = replicas as [Replica, Replica, Replica]
     await settle(first.write({ operations: [count('karma')] }))
     await pass(10_000)
-    const time = later + 1
+    const time = Math.floor(virtual.clock().now()) + 1
     const genuine = attestationOf(second, { time })
     // In the name of another, with one's own key; with a field changed; of another agent.
     const { agent, key } = third.identity
@@ -301,6 +301,18 @@ describe('what is attested', () => {
     expect(first.lastRebuild).toBe(once)
     expect(first.coherence.repairs).toEqual([])
     expect(first.coherence.of(second.identity.instance)?.differences).toMatchObject([{ document }])
+  })
+
+  it('is heard again once a clock that was far ahead is set right', async () => {
+    const { pass, replicas, time } = await openCoherent(2)
+    const [first, second] = replicas as [Replica, Replica]
+    const now = Math.floor(time.clock().now())
+    for (const given of [now + 86_400_000, now + 70_000]) {
+      expect(first.coherence.receiveAttestation(attestationOf(second, { time: given }))).toBe(true)
+      expect(first.coherence.receiveAttestation(attestationOf(second, { time: given }))).toBe(false)
+      expect(first.coherence.receiveRequest(requestOf(second, { time: given }))).toBe(true)
+      await pass(1_000)
+    }
   })
 
   it('has less and less built anew where it is false and nobody is there to say so', async () => {
