@@ -96,8 +96,6 @@ export interface MemberTable {
   nextNumber(author: InstanceId | null): number
   /** `waiting`: here, but a parent is missing. Undefined: not here. */
   standingOf(hash: RecordHash): Standing | 'waiting' | undefined
-  /** Whether a record is here that lacks a parent. */
-  readonly isWaiting: boolean
   /** What to keep and send on: all judged records that are not void, parents before children. */
   records(): readonly MembershipRecord[]
   /** One hash of `records()` as a set: 32 bytes, equal at two instances exactly when they hold the same. */
@@ -305,9 +303,6 @@ export function createMemberSet(agent: AgentId): MemberSet {
     },
     nextNumber: (author) => table().settlement.lastNumber(author) + 1,
     standingOf: (hash) => graph.node(hash)?.standing ?? (graph.isVoid(hash) ? 'void' : graph.isWaiting(hash) ? 'waiting' : undefined),
-    get isWaiting() {
-      return graph.waiting > 0
-    },
     records: keptRecords,
     digest: () => table().digest,
     add(records, areStored = false) {

@@ -64,8 +64,6 @@ export interface RecordGraph {
   isVoid(hash: RecordHash): boolean
   /** Whether the record is here but lacks a parent. */
   isWaiting(hash: RecordHash): boolean
-  /** How many wait. */
-  readonly waiting: number
   /** The judged records that are not void, parents before children. */
   readonly nodes: readonly RecordNode[]
   /** Those that are in no other's past, sorted by hash. */
@@ -171,9 +169,6 @@ export function createRecordGraph(agent: AgentId, { judge, judged, vouches }: Ju
     node: (hash) => nodesByHash.get(hash),
     isVoid: (hash) => voids.has(hash),
     isWaiting: (hash) => waiting.has(hash),
-    get waiting() {
-      return waiting.size
-    },
     heads: () => [...headsByHash.values()].toSorted((a, b) => (a.record.hash < b.record.hash ? -1 : 1)),
     add(record, isStored) {
       if (record.agent !== agent || nodesByHash.has(record.hash) || waiting.has(record.hash) || voids.has(record.hash)) return []

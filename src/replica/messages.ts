@@ -64,6 +64,17 @@ export interface PresenceCard {
   readonly signature: Uint8Array
 }
 
+/** A ping, or the answer to one: what both sides hold, to be compared. */
+interface Ping {
+  readonly nonce: number
+  /** Milliseconds since the Unix epoch, by the sender's clock. */
+  readonly now: number
+  /** Digests of the frontier and of the records. */
+  readonly frontier: Uint8Array
+  /** Null: a version before this was told. */
+  readonly records: Uint8Array | null
+}
+
 export type ControlMessage =
   | {
       readonly type: 'hello'
@@ -78,8 +89,8 @@ export type ControlMessage =
   | { readonly type: 'records'; readonly records: readonly Uint8Array[]; readonly last: boolean }
   | { readonly type: 'frontier'; readonly complete: boolean; readonly entries: readonly FrontierEntry[] }
   | { readonly type: 'want'; readonly request: number; readonly ranges: readonly FeedRange[]; readonly bytesMax: number }
-  | { readonly type: 'ping'; readonly nonce: number; readonly now: number; readonly frontier: Uint8Array }
-  | { readonly type: 'pong'; readonly nonce: number; readonly now: number; readonly frontier: Uint8Array }
+  | ({ readonly type: 'ping' } & Ping)
+  | ({ readonly type: 'pong' } & Ping)
   | { readonly type: 'probe'; readonly nonce: Uint8Array }
   | { readonly type: 'probe-answer'; readonly proof: BootProof }
   | { readonly type: 'twin'; readonly proofs: readonly [BootProof, BootProof] }
@@ -189,7 +200,7 @@ export function encodeControl(message: Exclude<ControlMessage, { type: 'unknown'
       return encode([type, message.request, message.ranges.map((range) => [idToBytes(range.feed), range.from, range.to]), message.bytesMax])
     case 'ping':
     case 'pong':
-      return encode([type, message.nonce, message.now, message.frontier])
+      return encode([type, message.nonce, message.now, message.frontier, ...(message.records === null ? [] : [message.records])])
     case 'probe':
       return encode([type, message.nonce])
     case 'probe-answer':
@@ -244,8 +255,9 @@ export function decodeControl(bytes: Uint8Array): Result<ControlMessage> {
     }
     case controlTypes.ping:
     case controlTypes.pong: {
-      if (!isUint(fields[1]) || !isUint(fields[2]) || !isHash(fields[3])) return refuse('bad ping')
-      return ok({ type: fields[0] === controlTypes.ping ? 'ping' : 'pong', nonce: fields[1], now: fields[2], frontier: fields[3] })
+      const [, nonce, now, frontier, records = null] = fields
+      if (!isUint(nonce) || !isUint(now) || !isHash(frontier) || (records !== null && !isHash(records))) return refuse('bad ping')
+      return ok({ type: fields[0] === controlTypes.ping ? 'ping' : 'pong', nonce, now, frontier, records })
     }
     case controlTypes.probe:
       return isNonce(fields[1]) ? ok({ type: 'probe', nonce: fields[1] }) : refuse('bad probe')

@@ -10,8 +10,8 @@ import type { Session } from './session.ts'
 const answerMs = 10_000
 /** Lists in that time that are passed over before the link is ended. */
 const earlyMax = 3
-/** After which a list is sent again: a little more. */
-const askMs = 11_000
+/** Between two lists that are sent on one link: a little more. */
+const listMs = 11_000
 
 export interface RecordExchangeOptions {
   readonly engine: Engine
@@ -32,8 +32,19 @@ export class RecordExchange {
 
   /** Says which records are here: the other side sends the others. */
   list(session: Session): void {
-    const { engine, send } = this.#options
+    const { clock, engine, send } = this.#options
+    session.recordsListedAt = clock.monotonic()
     send(session, { type: 'record-list', hashes: engine.members.records().map((record) => record.hash) })
+  }
+
+  /**
+   * Asks again where the other side holds other records: what it told may have been lost with a store that was opened anew, or rest on some that
+   * were not taken before, because nobody vouched for them then. `theirs`: their digest; null where it said none.
+   */
+  compare(session: Session, theirs: Uint8Array | null): void {
+    const { clock, engine } = this.#options
+    if (theirs === null || !session.ready || Buffer.compare(theirs, engine.members.digest()) === 0) return
+    if (clock.monotonic() - session.recordsListedAt >= listMs) this.list(session)
   }
 
   /** Answers a list. */
@@ -61,21 +72,9 @@ export class RecordExchange {
     if (!records.ok) return drop(session, records.reason)
     engine.put({ records: records.value }).then(
       () => {
-        if (!isOpen(session)) return
-        if (last) complete(session)
-        this.#askForParents(session)
+        if (last && isOpen(session)) complete(session)
       },
       (error: unknown) => drop(session, `its records were not stored: ${String(error)}`),
     )
-  }
-
-  /** Records can rest on some that were not taken before, because nobody vouched for them then. */
-  #askForParents(session: Session): void {
-    const { clock, engine, isOpen } = this.#options
-    if (!engine.members.isWaiting || session.cancelAsking !== null) return
-    session.cancelAsking = clock.after(askMs, () => {
-      session.cancelAsking = null
-      if (isOpen(session) && engine.members.isWaiting) this.list(session)
-    })
   }
 }

@@ -42,8 +42,8 @@ export interface Session {
   recordsServedAt: number
   /** How often it asked too early since. */
   recordsAskedEarly: number
-  /** Ends the wait for asking for records again. */
-  cancelAsking: (() => void) | null
+  /** When it was sent a list of records last, monotonic milliseconds. */
+  recordsListedAt: number
   /** The want of the other end that waits for its answer, or for the rest of it, and that answer once it is begun. */
   wanted: WantMessage | null
   serving: Serving | null
@@ -83,7 +83,7 @@ export function createSession(link: Link, member: Member, now: number): Session 
     want: null,
     recordsServedAt: Number.NEGATIVE_INFINITY,
     recordsAskedEarly: 0,
-    cancelAsking: null,
+    recordsListedAt: Number.NEGATIVE_INFINITY,
     wanted: null,
     serving: null,
     servingPaused: false,

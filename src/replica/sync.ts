@@ -280,8 +280,8 @@ export class Sync {
         if (session.ready) this.#answers.begin(session, message)
         break
       case 'ping':
-        this.#send(session, { type: 'pong', nonce: message.nonce, now: this.#now(), frontier: this.#telling.digest() })
-        return this.#telling.compare(session, message.frontier)
+        this.#sendPing(session, 'pong', message.nonce)
+        return this.#compare(session, message)
       case 'pong':
         return this.#pong(session, message)
       case 'probe':
@@ -518,7 +518,7 @@ export class Sync {
       // Two processes behind one key are probed time and again: the case is over once one of them is gone.
       if (!session.ready || !session.controlWritable || !this.#isWanted(session)) continue
       session.ping = { nonce: Math.floor(random.unit() * 2 ** 32), at: now }
-      this.#send(session, { type: 'ping', nonce: session.ping.nonce, now: this.#now(), frontier: this.#telling.digest() })
+      this.#sendPing(session, 'ping', session.ping.nonce)
     }
     // What is on its way at one ping has come by the next.
     if (this.#waited && engine.waitingFeeds > 0)
@@ -535,7 +535,17 @@ export class Sync {
       session.clockAheadMilliseconds = message.now - (this.#now() - session.roundTripMilliseconds / 2)
       session.ping = null
     }
-    this.#telling.compare(session, message.frontier)
+    this.#compare(session, message)
+  }
+
+  #sendPing(session: Session, type: 'ping' | 'pong', nonce: number): void {
+    const records = this.#options.engine.members.digest()
+    this.#send(session, { type, nonce, now: this.#now(), frontier: this.#telling.digest(), records })
+  }
+
+  #compare(session: Session, { frontier, records }: Pick<Extract<ControlMessage, { type: 'ping' }>, 'frontier' | 'records'>): void {
+    this.#exchange.compare(session, records)
+    this.#telling.compare(session, frontier)
   }
 
   // Several links to one key

@@ -70,7 +70,12 @@ export const casesFloods: readonly Case[] = [
     ...writer,
     name: 'a member floods pings that tell of another frontier',
     ...madeToWait,
-    attack: (arena) => flood(arena, {}, sayAgain({ type: 'ping', nonce: 1, now: 1, frontier: systemRandom.bytes(hashBytes) })),
+    attack: (arena) =>
+      flood(
+        arena,
+        {},
+        sayAgain({ type: 'ping', nonce: 1, now: 1, frontier: systemRandom.bytes(hashBytes), records: systemRandom.bytes(hashBytes) }),
+      ),
   },
   {
     ...writer,

@@ -113,4 +113,14 @@ describe('what once failed', () => {
     expect(faults).toEqual([])
     expect(happened.get('role:reader')).toBe(1)
   })
+
+  it('is that a record was told once, and lost with a store that was opened anew', async () => {
+    const plan = planOfActs('5114', 6_000, [
+      ...members('a', 'b', 'c'),
+      [2_881, { type: 'unconfirmed', node: 'a', openFailures: 2 }],
+      [4_178, { type: 'rotate', node: 'c' }],
+      [4_245, { type: 'write', node: 'a', operations: 1 }],
+    ])
+    expect((await simulate('5114', plan)).faults).toEqual([])
+  })
 })

@@ -193,6 +193,11 @@ function proofs(dice: Dice): BootProof {
   return { nonce: dice.bytes(16), boot: dice.bytes(16), signature: dice.bytes(64) }
 }
 
+function pings(dice: Dice): Omit<Extract<ControlMessage, { type: 'ping' }>, 'type'> {
+  const records = dice.chance(0.9) ? dice.bytes(32) : null
+  return { nonce: dice.below(2 ** 31), now: dice.below(2 ** 31), frontier: dice.bytes(32), records }
+}
+
 function card(dice: Dice): AddressCard {
   return {
     instance: idOf(dice, 16),
@@ -228,7 +233,8 @@ const controlDraws: readonly ((dice: Dice) => Exclude<ControlMessage, { type: 'u
   (dice) => ({ type: 'records', records: dice.times(dice.below(4), () => dice.bytes(dice.below(200))), last: dice.chance(0.5) }),
   (dice) => ({ type: 'frontier', complete: dice.chance(0.5), entries: frontierEntries(dice) }),
   (dice) => ({ type: 'want', request: dice.below(1_000), ranges: ranges(dice), bytesMax: dice.below(2 ** 23) }),
-  (dice) => ({ type: dice.pick(['ping', 'pong']), nonce: dice.below(2 ** 31), now: dice.below(2 ** 31), frontier: dice.bytes(32) }),
+  (dice) => ({ type: 'ping', ...pings(dice) }),
+  (dice) => ({ type: 'pong', ...pings(dice) }),
   (dice) => ({ type: 'probe', nonce: dice.bytes(16) }),
   (dice) => ({ type: 'probe-answer', proof: proofs(dice) }),
   (dice) => ({ type: 'twin', proofs: [proofs(dice), proofs(dice)] }),
