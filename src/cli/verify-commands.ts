@@ -14,7 +14,8 @@ import type { Colour } from './output.ts'
 const exitCodeOfDifference = 1
 /** It could not be told of all: not now, as `EX_TEMPFAIL`. */
 const exitCodeOfUnknown = 75
-/** Documents named on one line. */
+/** Documents named on one line: those that differ, and those of other versions. */
+const differencesShown = 10
 const documentsShown = 3
 
 interface VerifyOptions {
@@ -110,7 +111,9 @@ function verificationText({ documents, findings, instances, time, undigested }: 
 function verdictCells({ attested, differences, instance, otherVersions, verdict }: Verdict): readonly string[] {
   const name = `! ${instance.name}`
   const asOf = attested === null ? 'it never attested anything' : `it last attested at ${localTime(attested)}`
-  if (verdict === 'differs') return [name, `differs: ${differences.map(differenceText).join(', ')}`]
+  const more = differences.length - differencesShown
+  if (verdict === 'differs')
+    return [name, `differs: ${differences.slice(0, differencesShown).map(differenceText).join(', ')}${more > 0 ? ` and ${more} more` : ''}`]
   if (verdict === 'unknown') return [name, `unknown: it is away or did not answer; ${asOf}`]
   const first = otherVersions.first.slice(0, documentsShown).map(placeOf)
   const where =

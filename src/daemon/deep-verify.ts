@@ -28,7 +28,11 @@ export async function verifyHome(home: string, logs: Logs): Promise<{ readonly i
       random: systemRandom,
       scratch: createMemoryStore(),
     })
-    if (facts === null) throw new SelfsameError('unavailable', 'the daemon is building the memory anew: try again in a moment')
+    if (facts === null)
+      throw new SelfsameError(
+        'unavailable',
+        'the memory is being built anew, and there is nothing to compare with yet: try again once the daemon is through (selfsame up, where none runs)',
+      )
     return { identity, facts: { ...facts, seconds: (systemClock.monotonic() - beganAt) / 1_000 } }
   } finally {
     database.close()

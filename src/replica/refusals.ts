@@ -10,7 +10,7 @@ export function stoppingError(): SelfsameError {
 export function stuckError(): SelfsameError {
   return new SelfsameError(
     'unavailable',
-    'a stored envelope that is needed to write is damaged on this disk; it is fetched again from another instance: try again shortly',
+    "a stored envelope that is needed to write is damaged on this disk; it is fetched again from whichever instance has it: see 'selfsame status'",
   )
 }
 

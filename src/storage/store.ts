@@ -213,7 +213,7 @@ export class DamagedEnvelope extends SelfsameError {
     const { feed, part, sequence } = damage
     super(
       'unavailable',
-      `the ${part} of envelope ${sequence} of feed ${feed} is damaged on this disk; it is fetched again from another instance: try again shortly`,
+      `the ${part} of envelope ${sequence} of feed ${feed} is damaged on this disk; it is fetched again from whichever instance has it: see 'selfsame status'`,
     )
     this.damage = damage
   }

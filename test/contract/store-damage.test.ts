@@ -81,7 +81,9 @@ describe.each([
       expect(() => damaged.envelopes(feed, 3, 9, Infinity)).toThrow(refused)
       expect(() => damaged.appliedAfter(0, 9)).toThrow(refused)
       expect(() => damaged.touchesAfter(document, 0, 9)).toThrow(refused)
-      expect(() => damaged.touchesAfter(document, 0, 9)).toThrow('it is fetched again from another instance: try again shortly')
+      expect(() => damaged.touchesAfter(document, 0, 9)).toThrow(
+        "it is fetched again from whichever instance has it: see 'selfsame status'",
+      )
       expect(new Set(noticed)).toEqual(new Set([`envelope:${feed}:3`]))
       // Where it is and what rests on it is known all the same.
       expect(damaged.locate(envelopeRow(feed, 3).hash)).toEqual({ feed, sequence: 3, position: 3 })

@@ -49,6 +49,12 @@ describe('a verification', () => {
     expect(out).toMatch(/^differs: the same 214 documents on 3 of 4 instances as of .*\n! attic {2}differs: counter\/karma since 2026-11/)
   })
 
+  test('names some of the many that differ on one line', async () => {
+    const differences = Array.from({ length: 12 }, (_, index) => ({ document: document(`karma-${index}`), since: time }))
+    const { out } = await verify({ ...all, state: 'differs', instances: [same, same, { ...same, verdict: 'differs', differences }] })
+    expect(out).toMatch(/karma-9 since 2026-11-\d\d \d\d:\d\d:\d\d and 2 more\n$/)
+  })
+
   test('names what is wrong here, and counts this instance out', async () => {
     const finding = { document: document('karma'), detail: 'what is stored of it gives something else than before', since: time }
     const { code, out } = await verify({ ...all, state: 'differs', findings: [finding] })
