@@ -3,7 +3,8 @@
  * there after the death of the process if it was written, and after a loss of power perhaps. No part of a commit is ever there alone.
  */
 import { SelfsameError } from '../../src/core/index.ts'
-import { CommitFailure, createMemoryStore } from '../../src/storage/index.ts'
+import type { FeedId } from '../../src/core/index.ts'
+import { CommitFailure, DamagedEnvelope, createMemoryStore } from '../../src/storage/index.ts'
 import type { MemoryStore, Store, WriteBatch } from '../../src/storage/index.ts'
 import type { CrashPoint } from './plan.ts'
 import type { World } from './world.ts'
@@ -83,6 +84,27 @@ export class SimDisk {
 
   failReads(count: number): void {
     this.#readFailures += count
+  }
+
+  /** Whether an envelope is there and can be read. */
+  holds(feed: FeedId, sequence: number): boolean {
+    try {
+      return this.readable.envelopes(feed, sequence, sequence, 1).length > 0
+    } catch (error) {
+      if (error instanceof DamagedEnvelope) return false
+      throw error
+    }
+  }
+
+  /** Turns a bit of an envelope that one of the others holds, so that it can be had again. */
+  rot(others: readonly SimDisk[], random: SeededRandom): void {
+    const places = this.#store
+      .feeds()
+      .flatMap(({ feed, have }) => Array.from({ length: have }, (_, index) => ({ feed, sequence: index + 1 })))
+      .filter(({ feed, sequence }) => this.holds(feed, sequence) && others.some((disk) => disk.holds(feed, sequence)))
+    if (places.length === 0) return
+    this.#store.damage({ kind: 'envelope', part: random.pick(['header', 'body']), ...random.pick(places) })
+    this.#world.note('rot')
   }
 
   /** Ends all faults that still wait for their moment. */

@@ -29,6 +29,7 @@ export type Act =
   | { readonly type: 'full'; readonly node: string; readonly forMs: number }
   | { readonly type: 'unconfirmed'; readonly node: string; readonly openFailures: number }
   | { readonly type: 'unreadable'; readonly node: string; readonly reads: number }
+  | { readonly type: 'rot'; readonly node: string }
   | { readonly type: 'backup'; readonly node: string }
   | { readonly type: 'restore'; readonly node: string; readonly forMs: number }
   | { readonly type: 'copy'; readonly node: string; readonly as: string; readonly both: boolean }
@@ -84,6 +85,9 @@ type DrawnClass = keyof typeof weights
 /** Makes no sense without, in the same run. */
 const needs: Partial<Record<DrawnClass, DrawnClass>> = { restore: 'backup', turn: 'copy', clone: 'copy' }
 
+/** With these a node can be the last that has an envelope, or have nobody to fetch it from: what rots there is lost, and lawfully so. */
+const spoilsRot: ReadonlySet<DrawnClass> = new Set(['restore', 'copy', 'clone', 'join', 'role', 'duel', 'rotate'])
+
 const hourMs = 3_600_000
 const roles: readonly Role[] = ['reader', 'writer', 'writer', 'admin']
 const cutShapes: readonly CutShape[] = ['pair', 'pair', 'one-way', 'one-way', 'halves', 'ring', 'bridge', 'island', 'deaf']
@@ -113,7 +117,10 @@ class Drawing {
     // Long runs are there for what takes minutes: backoff, expiry, detection of dead links.
     const troubleMs = random.chance(0.06) ? 200_000 : random.pick([2_000, 4_000, 8_000])
     const manyFaults = random.chance(0.2)
-    const drawn = (Object.keys(weights) as DrawnClass[]).filter(() => random.chance(manyFaults ? 0.7 : 0.25))
+    const rots = random.chance(0.2)
+    const drawn = (Object.keys(weights) as DrawnClass[])
+      .filter(() => random.chance(manyFaults ? 0.7 : 0.25))
+      .filter((each) => !rots || !spoilsRot.has(each))
     const classes = [...new Set([...drawn, ...drawn.flatMap((each) => needs[each] ?? [])])]
     this.#setUp(size, classes)
     const faults = classes.length === 0 ? 0 : 3 + random.below(12)
@@ -121,6 +128,8 @@ class Drawing {
     for (const at of times) this.#acts.push({ at, act: this.#draw(this.#weighted(classes), troubleMs) })
     const writes = 12 + random.below(28)
     for (let count = 0; count < writes; count += 1) this.#write(random.below(troubleMs))
+    for (let count = rots ? 1 + random.below(4) : 0; count > 0; count -= 1)
+      this.#acts.push({ at: random.below(troubleMs), act: { type: 'rot', node: random.pick(this.#nodes) } })
     const steps = this.#acts.toSorted((a, b) => a.at - b.at).map((step, number) => ({ ...step, number }))
     return { seed: this.#seed, steps, troubleMs }
   }

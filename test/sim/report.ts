@@ -40,6 +40,7 @@ const troubles = [
   'role:reader',
   'role:writer',
   'role:admin',
+  'rot',
   'rotated',
   'stop',
   'unconfirmed:lost',

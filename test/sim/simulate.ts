@@ -103,13 +103,21 @@ class Healing {
 
   async #converge(begin: number): Promise<void> {
     const { faults, time } = this.#world
-    for (let turns = 0; faults.length === 0 && this.#isAnybodyThere() && agreementOf(this.#nodes) === null;) {
+    for (let turns = 0; faults.length === 0 && this.#isAnybodyThere() && !(await this.#isHealed());) {
       if (time.elapsed - begin > healMsMax) return this.#world.fault(`no convergence within ${healMsMax / 1_000} s: ${this.#describe()}`)
       await time.run(time.elapsed + lookMs)
       if (time.elapsed - begin < (turns + 1) * turnMs) continue
       await this.#runOneOfEachKey(turns)
       turns += 1
     }
+  }
+
+  /** All agree, and nothing that they store is damaged. */
+  async #isHealed(): Promise<boolean> {
+    const agreement = agreementOf(this.#nodes)
+    if (agreement === null) return false
+    const damages = await Promise.all(agreement.remaining.map(({ replica }) => replica.store.scrub()))
+    return damages.every((damaged) => damaged.length === 0)
   }
 
   /**

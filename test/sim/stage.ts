@@ -101,6 +101,10 @@ export class Stage {
         return node.disk.failNext(act.openFailures)
       case 'unreadable':
         return node.disk.failReads(act.reads)
+      case 'rot': {
+        const others = cast.nodes.filter((other) => other !== node).map(({ disk }) => disk)
+        return node.disk.rot(others, this.#world.random.fork(`step ${number}`))
+      }
       case 'backup':
         this.#backups.set(node, node.disk.copy())
         return
