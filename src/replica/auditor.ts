@@ -59,6 +59,13 @@ interface Job {
   readonly steps: Iterator<undefined, void>
 }
 
+/** Somebody who waits until what had changed is looked at. */
+interface Hurry {
+  /** Documents that had changed when looking began, and were not looked at since; null: it has not begun. */
+  left: Set<DocumentId> | null
+  readonly done: () => void
+}
+
 interface Listed {
   readonly document: DocumentId
   readonly kind: DocumentKind
@@ -80,7 +87,7 @@ export class Auditor {
   #roundBeganAt = Number.NEGATIVE_INFINITY
   #job: Job | null = null
   #cancel: (() => void) | null = null
-  #hurried: (() => void)[] = []
+  #hurried: Hurry[] = []
   #isRunning = false
 
   constructor(options: AuditorOptions) {
@@ -130,14 +137,17 @@ export class Auditor {
     this.#isRunning = false
     this.#cancel?.()
     this.#cancel = null
-    for (const done of this.#hurried.splice(0)) done()
+    for (const { done } of this.#hurried.splice(0)) done()
   }
 
-  /** Digests all that has changed, soon. Resolves when that is done, or when the auditor is stopped. */
+  /**
+   * Digests all that has changed, soon. Resolves when that is done, or when the auditor is stopped. What changes meanwhile, or is being changed, is
+   * not waited for: where others write all the time there would be no end.
+   */
   hurry(): Promise<void> {
     if (!this.#isRunning || (this.#isIdle && !this.#options.engine.isRebuilding)) return Promise.resolve()
     return new Promise((resolve) => {
-      this.#hurried.push(resolve)
+      this.#hurried.push({ left: null, done: resolve })
       this.#next(0)
     })
   }
@@ -151,6 +161,8 @@ export class Auditor {
     const { clock, engine, logger } = this.#options
     const beganAt = clock.monotonic()
     const isReadable = engine.isReadable && !engine.isRebuilding
+    const { document: current = null } = this.#job ?? {}
+    if (isReadable) for (const hurry of this.#hurried) hurry.left ??= new Set([...this.#due.keys(), ...(current === null ? [] : [current])])
     for (let step = 0; isReadable && step < sliceSteps && clock.monotonic() - beganAt < sliceMs; step += 1) {
       this.#job ??= this.#nextJob(beganAt)
       const job = this.#job
@@ -164,8 +176,11 @@ export class Auditor {
         if (job.document !== null) this.#unseen.add(job.document)
         this.#job = null
       }
+      if (this.#job === null) this.#lookedAt(job.document)
     }
-    if (isReadable && this.#isIdle) for (const done of this.#hurried.splice(0)) done()
+    const hurried = this.#hurried.splice(0)
+    this.#hurried = hurried.filter(({ left }) => left?.size !== 0)
+    for (const { done, left } of hurried) if (left?.size === 0) done()
     const isHurried = this.#hurried.length > 0
     const spent = clock.monotonic() - beganAt
     if (this.#isRunning) this.#next(isHurried && isReadable ? spent * hurryRestFactor : Math.max(restMsMin, spent * restFactor))
@@ -178,6 +193,7 @@ export class Auditor {
       const row = this.#options.engine.store.document(document)
       if (row !== undefined) return { document, steps: this.#look({ document, kind: row.kind as DocumentKind }, true) }
       this.#unseen.delete(document)
+      this.#lookedAt(document)
     }
     if (this.#hurried.length > 0) return null
     const listed = this.#round.pop()
@@ -186,6 +202,10 @@ export class Auditor {
     if (now - this.#roundBeganAt < roundMs) return null
     this.#beginRound(now)
     return null
+  }
+
+  #lookedAt(document: DocumentId | null): void {
+    if (document !== null) for (const { left } of this.#hurried) left?.delete(document)
   }
 
   #beginRound(now: number): void {
@@ -281,6 +301,7 @@ export class Auditor {
   /** All that is derived is built anew, or read from another store: what was known of it is void. What was found is gone once it is looked at again. */
   #beginAnew(): void {
     this.#job = null
+    for (const hurry of this.#hurried) hurry.left = null
     this.#round = []
     this.#walked = null
     this.#roundBeganAt = Number.NEGATIVE_INFINITY

@@ -107,6 +107,26 @@ describe('a verification', () => {
     expect([unseen.documents, unseen.undigested]).toEqual([1, 1])
   })
 
+  it('hears of whoever is writing, without an end to that', async () => {
+    const held = Promise.withResolvers<void>()
+    let isHeld = false
+    const { pass, replicas, settle } = await openCoherent(2, async (apply) => {
+      if (isHeld) await held.promise
+      apply()
+    })
+    const [first, second] = replicas as [Replica, Replica]
+    await settle(first.write({ operations: [count('karma')] }))
+    await pass(10_000)
+    await settle(first.write({ operations: [count('karma')] }))
+    isHeld = true
+    const write = first.write({ operations: [count('karma')] })
+    await pass(1_000)
+    expect(verdicts(await settle(second.coherence.verify(3_000)))).toEqual(['behind'])
+    held.resolve()
+    await settle(write)
+    expect(verdicts(await settle(second.coherence.verify(10_000)))).toEqual(['same'])
+  })
+
   it('says of whoever is away that it is unknown, and as of when it is known, never that it is the same', async () => {
     const { pass, replicas, settle } = await openCoherent(3)
     const [first, , third] = replicas as [Replica, Replica, Replica]
