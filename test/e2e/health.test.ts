@@ -132,6 +132,10 @@ test('of one that is cut off an alert is raised once, told everywhere, and clear
   await laptop.stop()
   await following
   expect(await laptop.selfsame('status')).toMatchObject({ code: 2, out: expect.stringMatching(/^down: no daemon runs on /) })
-  expect(JSON.parse((await laptop.selfsame('status', '--json')).out)).toEqual({ state: 'down', home: laptop.home })
+  expect(JSON.parse((await laptop.selfsame('status', '--json')).out)).toEqual({
+    state: 'down',
+    reason: 'daemon-not-running',
+    home: laptop.home,
+  })
   await new Promise((resolve) => hook.close(resolve))
 })
