@@ -9,7 +9,7 @@
 import { SelfsameError, createSigningKey, signingKeyOf, systemClock, systemRandom } from '../core/index.ts'
 import type { AgentId, InstanceId, PublicKey, SigningKey } from '../core/index.ts'
 import { decodeTicket, encodeJoinRequest, memberTableFrom, readJoinResponse } from '../membership/index.ts'
-import type { Member, MembershipRecord, Ticket } from '../membership/index.ts'
+import type { JoinAnswer, Member, MembershipRecord, Ticket } from '../membership/index.ts'
 import { createLibp2pTransport } from '../network/index.ts'
 import { addressBookToMeta } from '../replica/index.ts'
 import { lockHome, openSqliteStore, readStoredRecords } from '../storage/index.ts'
@@ -85,9 +85,9 @@ async function joinFromNothing(options: JoinOptions, ticket: Ticket): Promise<Jo
   let role: Member['role'] | null = null
   const identity = await withNewHome(options, async (paths) => {
     planned(planOf(ticket, { home, holds: 'nothing', former: null, name }))
-    const { deviceKey, member, records } = await askToJoin(options, paths, ticket, name)
+    const { addresses, deviceKey, member, records } = await askToJoin(options, paths, ticket, name)
     const store = await openDatabase(paths, options, false)
-    await store.commit({ records: rowsOf(records), meta: addressBookOf(ticket) })
+    await store.commit({ records: rowsOf(records), meta: addressBookOf(ticket, addresses) })
     await store.close()
     role = member.role
     return identityOf(ticket, member, deviceKey)
@@ -135,7 +135,7 @@ async function joinFromInstance(options: JoinOptions, ticket: Ticket): Promise<J
     }
     const name = checkedName(options.name ?? (database.state === 'member' ? undefined : identity.name))
     planned(plan(database.state, name))
-    const { deviceKey, member, records } = await askToJoin(options, paths, ticket, name)
+    const { addresses, deviceKey, member, records } = await askToJoin(options, paths, ticket, name)
 
     const kept: string[] = []
     if (database.state === 'damaged') kept.push(keepDatabase(paths, identity))
@@ -147,7 +147,7 @@ async function joinFromInstance(options: JoinOptions, ticket: Ticket): Promise<J
       // else the new instance would build on it, and so bring it back everywhere.
       derivedCleared: database.state !== 'member' || fresh.length > 1,
       records: fresh,
-      meta: new Map([...addressBookOf(ticket), ...endedMeta]),
+      meta: new Map([...addressBookOf(ticket, addresses), ...endedMeta]),
     })
     kept.push(keepIdentity(paths, identity))
     const joined = identityOf(ticket, member, deviceKey)
@@ -216,8 +216,8 @@ function rowsOf(records: readonly MembershipRecord[]): NonNullable<WriteBatch['r
 }
 
 /** Where to dial first: the issuer knows the rest. */
-function addressBookOf({ addresses, issuer }: Ticket): ReadonlyMap<string, Uint8Array | null> {
-  return addressBookToMeta(new Map([[issuer, addresses]]), [])
+function addressBookOf({ addresses, issuer }: Ticket, told: JoinAnswer['addresses']): ReadonlyMap<string, Uint8Array | null> {
+  return addressBookToMeta(new Map([...told, [issuer, addresses]]), [])
 }
 
 /** Has the issuer admit a device key: that of an earlier attempt with this ticket, which it may have admitted already, or a new one. */
@@ -226,7 +226,7 @@ async function askToJoin(
   paths: HomePaths,
   ticket: Ticket,
   name: string,
-): Promise<{ readonly deviceKey: SigningKey; readonly member: Member; readonly records: readonly MembershipRecord[] }> {
+): Promise<JoinAnswer & { readonly deviceKey: SigningKey }> {
   const invite = signingKeyOf(ticket.seed).publicKey
   const begun = readJoiningSeed(paths, invite)
   const deviceKey = begun === null ? createSigningKey(systemRandom) : signingKeyOf(begun)

@@ -5,7 +5,20 @@
  * judges it, commits the admission and the used invite in one transaction, and answers with all records, or with why not.
  * A request that is repeated, because the answer was lost, gets the records again and uses up nothing.
  */
-import { asTuple, bytesToId, decode, encode, idBytes, idToBytes, isBytes, ok, recordBytesMax, refuse, signingKeyOf } from '../core/index.ts'
+import {
+  asListOf,
+  asTuple,
+  bytesToId,
+  decode,
+  encode,
+  idBytes,
+  idToBytes,
+  isBytes,
+  ok,
+  recordBytesMax,
+  refuse,
+  signingKeyOf,
+} from '../core/index.ts'
 import type { AgentId, InstanceId, PublicKey, Random, Result, SigningKey } from '../core/index.ts'
 import { claimFromWire, claimToWire, instanceIdOf, isClaimTo, signClaim } from './claim.ts'
 import type { Claim } from './claim.ts'
@@ -15,9 +28,12 @@ import { memberTableOf } from './member-table.ts'
 import type { Member, MemberTable } from './member-table.ts'
 import { decodeRecord, signAdmission, signGenesis } from './record.ts'
 import type { Admission, Genesis, MembershipRecord } from './record.ts'
+import { isAddress, ticketAddressesMax } from './ticket.ts'
 import type { Ticket } from './ticket.ts'
 
 const joinVersion = 1
+/** Members whose addresses a joiner is told: enough to find the others from, whoever is away by then. */
+const membersToldMax = 64
 
 /** Why an issuer says no, and what the joiner's person can do. The words on the left are on the wire. */
 export const joinRefusals = {
@@ -138,26 +154,38 @@ function refused(refusal: JoinRefusal): JoinVerdict {
   return { type: 'refused', refusal }
 }
 
-/** The answer to a joiner: all that `records()` of the table gives, its admission among them, or why not. */
-export function encodeJoinResponse(answer: readonly MembershipRecord[] | JoinRefusal): Uint8Array {
-  return encode([joinVersion, typeof answer === 'string' ? answer : answer.map((record) => record.bytes)])
+/**
+ * The answer to a joiner: all that `records()` of the table gives, its admission among them, or why not. With the records go the addresses that are known of
+ * members, by key, so that it finds the others also where the issuer is gone by then.
+ */
+export function encodeJoinResponse(
+  answer: readonly MembershipRecord[] | JoinRefusal,
+  addresses: ReadonlyMap<PublicKey, readonly string[]> = new Map(),
+): Uint8Array {
+  if (typeof answer === 'string') return encode([joinVersion, answer])
+  const told = Array.from(addresses, ([key, known]) => [idToBytes(key), known.filter(isAddress).slice(0, ticketAddressesMax)])
+  return encode([joinVersion, answer.map((record) => record.bytes), told.slice(0, membersToldMax)])
+}
+
+/** What an issuer answered to whom it admitted. */
+export interface JoinAnswer {
+  readonly records: readonly MembershipRecord[]
+  /** Whoever asked, as the records make it. */
+  readonly member: Member
+  /** Multiaddrs of other members, by their keys. */
+  readonly addresses: ReadonlyMap<PublicKey, readonly string[]>
 }
 
 /**
  * Reads the answer to a request of `ownKey` to join `agent`, and believes none of it: the records must be signed, lead
- * back to the genesis that the ticket named, and make `ownKey` a member. Gives them with that member. The reason of a
- * refusal is for a person.
+ * back to the genesis that the ticket named, and make `ownKey` a member. Gives them with that member, and where others of them are said to be:
+ * whoever dials there finds out. The reason of a refusal is for a person.
  */
-export function readJoinResponse(
-  bytes: Uint8Array,
-  agent: AgentId,
-  ownKey: PublicKey,
-): Result<{ readonly records: readonly MembershipRecord[]; readonly member: Member }> {
+export function readJoinResponse(bytes: Uint8Array, agent: AgentId, ownKey: PublicKey): Result<JoinAnswer> {
   const decoded = decode(bytes)
   if (!decoded.ok) return decoded
-  const fields = asTuple(decoded.value, 2)
-  if (fields === undefined || fields[0] !== joinVersion) return refuse(joinRefusals.malformed)
-  const [, answer] = fields
+  if (!Array.isArray(decoded.value) || decoded.value[0] !== joinVersion) return refuse(joinRefusals.malformed)
+  const [, answer, told = []] = decoded.value as readonly unknown[]
   if (typeof answer === 'string') {
     return refuse(
       Object.hasOwn(joinRefusals, answer)
@@ -176,5 +204,16 @@ export function readJoinResponse(
   const table = memberTableOf(agent, received)
   const member = table.memberByKey(ownKey)
   if (member === undefined) return refuse('the answer does not prove that this instance was admitted: ask for a new ticket')
-  return ok({ records: table.records(), member })
+  const places = asListOf(told, membersToldMax, isPlace)
+  if (places === undefined) return refuse('the answer holds addresses that are none')
+  const addresses = places
+    .map(([key, known]) => [bytesToId<PublicKey>(key), known] as const)
+    .filter(([key, known]) => known.length > 0 && key !== ownKey && table.memberByKey(key) !== undefined)
+  return ok({ records: table.records(), member, addresses: new Map(addresses) })
+}
+
+/** A key, and addresses of whoever has it. */
+function isPlace(value: unknown): value is readonly [Uint8Array, readonly string[]] {
+  const fields = asTuple(value, 2)
+  return fields !== undefined && isBytes(fields[0], idBytes.key) && asListOf(fields[1], ticketAddressesMax, isAddress) !== undefined
 }

@@ -92,7 +92,8 @@ function decodeContent(content: Uint8Array): Result<Ticket> {
   return ok({ agent: bytesToId(agent), agentName, issuer: bytesToId(issuer), addresses, seed, expiresAt })
 }
 
-function isAddress(value: unknown): value is string {
+/** Whether a value has the form of a multiaddr that one instance tells another. */
+export function isAddress(value: unknown): value is string {
   return isText(value, addressLengthMax) && /^(?:\/[\u0021-\u002e\u0030-\u007e]+)+$/u.test(value)
 }
 

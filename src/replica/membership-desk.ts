@@ -42,6 +42,8 @@ export interface MembershipDeskOptions {
   readonly rootKey: () => SigningKey | null
   /** Multiaddrs that a ticket names. */
   readonly addresses: () => readonly string[]
+  /** Multiaddrs that are known of others, by their keys. */
+  readonly addressesOfOthers: () => ReadonlyMap<PublicKey, readonly string[]>
   readonly joinRefused: (key: PublicKey, refusal: JoinRefusal) => void
 }
 
@@ -133,7 +135,7 @@ export class MembershipDesk {
         await engine.put({ records: [verdict.admission], meta: new Map([[invitesName, encodeInvites(invites.values(), now)]]) })
         logger.info({ instance: verdict.admission.instance, name: verdict.admission.name }, 'an instance was admitted')
       }
-      return encodeJoinResponse(this.#table.records())
+      return encodeJoinResponse(this.#table.records(), this.#options.addressesOfOthers())
     })
   }
 

@@ -120,6 +120,7 @@ export class Replica {
       logger: logger('membership'),
       rootKey: options.rootKey,
       addresses: () => [...new Set([...options.announce, ...this.addresses()])],
+      addressesOfOthers: () => new Map(engine.members.members.map(({ key }) => [key, this.#dialer.addressesOf(key)])),
       joinRefused: (key, refusal) => this.evidence.peerRefused('refused-join', key, refusal),
     })
     this.#dialer = new Dialer({

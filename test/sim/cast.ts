@@ -131,9 +131,9 @@ export class Cast {
           const response = readJoinResponse(await transport.requestJoin(issuerKey, [issuer.address], request), agent, key.publicKey)
           if (!response.ok) return this.#world.note('join-refused')
           this.#world.note('joined')
-          const { member, records } = response.value
+          const { addresses, member, records } = response.value
           const options = { name, identity: { agent, instance: member.instance, key }, skewMs: 0, rootKey: null }
-          await this.#admit(options, records, new Map([[issuerKey, [issuer.address]]]))
+          await this.#admit(options, records, new Map([...addresses, [issuerKey, [issuer.address]]]))
         } catch (error) {
           this.#checkOperating(error)
           if (tries < joinTriesMax) this.#world.time.after(joinRetryMs, () => void attempt(request, tries + 1))

@@ -120,7 +120,11 @@ const joinResponse = messageDecoder(
     dice.chance(0.2)
       ? { bytes: encodeJoinResponse(dice.pick(Object.keys(joinRefusals) as JoinRefusal[])), valid: false }
       : {
-          bytes: encode([1, [...founded.records.map(({ bytes }) => bytes), ...dice.times(dice.below(3), () => drawRecord(dice).bytes)]]),
+          bytes: encode([
+            1,
+            [...founded.records.map(({ bytes }) => bytes), ...dice.times(dice.below(3), () => drawRecord(dice).bytes)],
+            dice.times(dice.below(3), () => [dice.bytes(32), dice.times(dice.below(3), () => `/ip4/192.0.2.${dice.below(256)}/tcp/4001`)]),
+          ]),
           valid: false,
         },
   (bytes) => readJoinResponse(bytes, agent, adminKey.publicKey),

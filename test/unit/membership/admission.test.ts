@@ -230,6 +230,20 @@ describe('the answer to a join request', () => {
     expect(read(encodeJoinResponse(forged))).toEqual({ ok: false, reason: expect.stringMatching(/signature/u) })
   })
 
+  test('says where other members are, and where nobody else is', () => {
+    const places = new Map([
+      [firstKey.publicKey, ['/ip4/192.0.2.1/tcp/4001', 'no address']],
+      [pi.publicKey, ['/ip4/192.0.2.2/tcp/4001']],
+      [server.publicKey, ['/ip4/192.0.2.3/tcp/4001']],
+    ])
+    const answer = read(encodeJoinResponse(records, places))
+    expect(answer.ok && answer.value.addresses).toEqual(new Map([[firstKey.publicKey, ['/ip4/192.0.2.1/tcp/4001']]]))
+    const bytes = records.map((record) => record.bytes)
+    expect(read(encode([1, bytes])).ok).toBe(true)
+    for (const told of [null, 'x', [[firstKey.publicKey, []]], [[new Uint8Array(32), ['x']]], [[new Uint8Array(31), []]]])
+      expect(read(encode([1, bytes, told])).ok).toBe(false)
+  })
+
   test('is not believed where it admits another', () => {
     expect(read(encodeJoinResponse(records), server).ok).toBe(false)
   })

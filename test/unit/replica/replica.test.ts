@@ -332,6 +332,7 @@ describe('joining', () => {
     const { ticket: text } = await settle(admin.membership.invite({ role: 'writer', durationMilliseconds: 60_000, uses: 1, name: null }))
     const ticket = decodeTicket(text)
     if (!ticket.ok) throw new Error(ticket.reason)
+    const told: (readonly string[])[] = []
     const ask = async (name: string): Promise<string> => {
       const key = createSigningKey(seededRandom(name))
       const transport = network.attach(key.publicKey, { address: `/memory/${name}` })
@@ -340,9 +341,14 @@ describe('joining', () => {
         transport.requestJoin(ticket.value.issuer, ticket.value.addresses, encodeJoinRequest(ticket.value, key, name)),
       )
       const read = readJoinResponse(response, ticket.value.agent, key.publicKey)
-      return read.ok ? read.value.member.name : read.reason
+      if (!read.ok) return read.reason
+      for (const { key } of [admin, other].map(({ identity }) => ({ key: identity.key.publicKey })))
+        told.push(read.value.addresses.get(key) ?? [])
+      return read.value.member.name
     }
     expect(await ask('pi')).toBe('pi')
+    // Also of the others, since the issuer may be gone when the new one starts.
+    expect(told.at(-1)).toEqual(['/memory/1'])
     expect(await ask('eve')).toMatch(/used/)
     await pass(1_000)
     expect(other.members.members.map((member) => member.name)).toEqual(['i0', 'i1', 'pi'])
