@@ -22,6 +22,11 @@ const hurryRestFactor = 2
 const restMsMin = 50
 /** Milliseconds for which a document has to rest before it is digested: one that changes all the time would be digested in vain. */
 const settleMs = 2_000
+/**
+ * A document that cannot be looked at in steps is passed over by rounds for so many times as long as looking took: what holds everything up for
+ * 60 ms does so once a minute.
+ */
+const passedOverFactor = 1_000
 /** Milliseconds from the begin of one round to that of the next, at least. */
 const roundMs = 10_000
 /** Rows of the index of a log that are counted in one step. */
@@ -83,6 +88,8 @@ export class Auditor {
   readonly #entries = new Map<DocumentId, number>()
   /** Of the round under way: documents to look at, and the position up to which the index was looked at; null: it is over. */
   #round: Listed[] = []
+  /** Until when rounds pass over documents, monotonic milliseconds. */
+  readonly #passedOverUntil = new Map<DocumentId, number>()
   #walked: number | null = null
   #roundBeganAt = Number.NEGATIVE_INFINITY
   #job: Job | null = null
@@ -196,8 +203,10 @@ export class Auditor {
       this.#lookedAt(document)
     }
     if (this.#hurried.length > 0) return null
-    const listed = this.#round.pop()
-    if (listed !== undefined) return { document: listed.document, steps: this.#look(listed, this.#due.has(listed.document)) }
+    for (let listed = this.#round.pop(); listed !== undefined; listed = this.#round.pop()) {
+      if ((this.#passedOverUntil.get(listed.document) ?? now) > now) continue
+      return { document: listed.document, steps: this.#look(listed, this.#due.has(listed.document)) }
+    }
     if (this.#walked !== null) return { document: null, steps: this.#walk(this.#walked) }
     if (now - this.#roundBeganAt < roundMs) return null
     this.#beginRound(now)
@@ -254,8 +263,12 @@ export class Auditor {
   }
 
   #ofLive(document: DocumentId, kind: Exclude<DocumentKind, 'log'>): DocumentDigest {
-    const { store } = this.#options.engine
-    return { versionKey: versionKeyOf(store, document), digest: openStored(store, document, kind).digest() }
+    const { clock, engine } = this.#options
+    const beganAt = clock.monotonic()
+    const stored = { versionKey: versionKeyOf(engine.store, document), digest: openStored(engine.store, document, kind).digest() }
+    const endedAt = clock.monotonic()
+    this.#passedOverUntil.set(document, endedAt + (endedAt - beganAt) * passedOverFactor)
+    return stored
   }
 
   /** Entries in the index of a log. */
@@ -306,6 +319,7 @@ export class Auditor {
     this.#walked = null
     this.#roundBeganAt = Number.NEGATIVE_INFINITY
     this.#entries.clear()
+    this.#passedOverUntil.clear()
     this.book.clear()
     this.#due.clear()
     this.#unseen.clear()
