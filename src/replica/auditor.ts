@@ -171,19 +171,20 @@ export class Auditor {
     const { document: current = null } = this.#job ?? {}
     if (isReadable) for (const hurry of this.#hurried) hurry.left ??= new Set([...this.#due.keys(), ...(current === null ? [] : [current])])
     for (let step = 0; isReadable && step < sliceSteps && clock.monotonic() - beganAt < sliceMs; step += 1) {
-      this.#job ??= this.#nextJob(beganAt)
-      const job = this.#job
-      if (job === null) break
+      let document: DocumentId | null = null
       try {
-        if (job.steps.next().done === true) this.#job = null
+        this.#job ??= this.#nextJob(beganAt)
+        if (this.#job === null) break
+        document = this.#job.document
+        if (this.#job.steps.next().done === true) this.#job = null
       } catch (error) {
-        // A log that is written to too fast, a damaged envelope: whoever looks after that will tell, and the round goes on.
+        // A log that is written to too fast, something damaged, a disk that cannot be read: whoever looks after that will tell, and the round goes on.
         if (!(error instanceof SelfsameError)) throw error
         logger.debug({ error: error.message }, 'a document could not be looked at')
-        if (job.document !== null) this.#unseen.add(job.document)
+        if (document !== null) this.#unseen.add(document)
         this.#job = null
       }
-      if (this.#job === null) this.#lookedAt(job.document)
+      if (this.#job === null) this.#lookedAt(document)
     }
     const hurried = this.#hurried.splice(0)
     this.#hurried = hurried.filter(({ left }) => left?.size !== 0)

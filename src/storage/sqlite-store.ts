@@ -108,9 +108,10 @@ class SqliteStore extends SqliteReads implements Store {
         this.#state = 'open'
         throw error
       }
+      await this.#writer.terminate()
+      // Not before: until the rejection is heard others read, as during any commit.
       this.#state = 'failed'
       this.#reader.close()
-      await this.#writer.terminate()
       if (error instanceof CommitFailure) throw error
       throw new CommitFailure('unknown', 'the commit may or may not be on disk: open the store again', { cause: error })
     }

@@ -69,6 +69,19 @@ describe('a store that is closed and opened again', () => {
     expect(again.lastPosition()).toBe(4)
   })
 
+  test('is read until whoever commits hears that it failed, and then no more', async () => {
+    const store = await open()
+    await store.commit(appendedBy(1, 3))
+    let isHeard = false
+    const broken = store.commit({ ...appendedBy(4, 1), envelopes: [envelopeRow(feed, 4), envelopeRow(feed, 2)] })
+    broken.catch(() => (isHeard = true))
+    while (!isHeard) {
+      expect(store.feeds()).toHaveLength(1)
+      await new Promise(setImmediate)
+    }
+    expect(() => store.feeds()).toThrow(expect.objectContaining({ code: 'storage-failed' }))
+  })
+
   test('left no write-ahead log behind', async () => {
     const store = await open()
     await store.commit(appendedBy(1, 10))
