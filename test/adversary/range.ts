@@ -44,6 +44,9 @@ export interface Range {
   close(): Promise<void>
 }
 
+/** Seconds for which an attack goes on until it is refused, and for which that is waited for afterwards. */
+const refusalSecondsMax = 15
+
 interface Sample {
   readonly at: number
   readonly late: number
@@ -91,11 +94,11 @@ export async function openRange(): Promise<Range> {
           attack.refusal,
           attack.recorded === 'adversary' ? adversary.reports : [...log(), ...(await kept(victim)).filter((line) => !keptBefore.has(line))],
         )
-      const early = await seen()
+      // Whoever ends too early has served nothing yet that could be refused; and what a flood left under way is refused in its turn.
+      const early = attack.recorded === 'victim' ? await until('it is refused', seen, refusalSecondsMax).catch(() => null) : null
       adversary.say('end')
       await adversary.ended
-      // What a flood left under way is refused in its turn.
-      const refusal = early ?? (await until('it is refused', seen, attack.recorded === 'adversary' ? 1 : 20).catch(() => null))
+      const refusal = early ?? (await until('it is refused', seen, attack.recorded === 'victim' ? refusalSecondsMax : 1).catch(() => null))
       const samples = readSamples(probeFile).filter(({ at }) => at >= beganAt)
       const agreedMs = await agreed(victim, second, third)
       return {

@@ -4,7 +4,7 @@ import { cases } from '../adversary/attacker.ts'
 import { openRange } from '../adversary/range.ts'
 import type { Range } from '../adversary/range.ts'
 
-const seconds = 0.5
+const seconds = 1
 /** Attacks that need longer than this to be told from slowness are left to `scripts/adversary.ts`, too. */
 const secondsMax = 10
 /** What no attack may come near on a machine that does other work besides: milliseconds of the loop's own work at a turn, and bytes. */
