@@ -98,6 +98,8 @@ export class SimDisk {
 
   /** Turns a bit of an envelope that one of the others holds, so that it can be had again. */
   rot(others: readonly SimDisk[], random: SeededRandom): void {
+    // A store that was closed, or given up, is about to be opened anew.
+    if (this.#isGivenUp) return
     const places = this.#store
       .feeds()
       .flatMap(({ feed, have }) => Array.from({ length: have }, (_, index) => ({ feed, sequence: index + 1 })))
