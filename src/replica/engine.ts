@@ -351,7 +351,7 @@ export class Engine {
     const cleared = cause !== null
     if (cleared) ledger.rows.meta.set(rebuildName, this.#rebuild.begin(cause))
     // What waited while this instance lost its right to write would be taken by nobody.
-    if (records.length > 0 && !mayWrite(this.members, this.#options.identity))
+    if (!mayWrite(this.members, this.#options.identity))
       for (const pending of this.#writes.splice(0)) pending.reject(writeRefusal(this.members, this.#options.identity))
     ledger.rows.derivedCleared = cleared
     // What is thrown away in this commit is built anew from the next on.
