@@ -55,11 +55,11 @@ export class Parole {
     const message = decodeControl(bytes)
     if (!message.ok) this.#options.close(id, message.reason)
     else if (message.value.type === 'records') this.#take(id, message.value.records)
-    else if (link.heard.has(message.value.type)) this.#options.close(id, 'it said the same again')
-    else {
+    else if (message.value.type === 'hello' || message.value.type === 'record-list') {
+      if (link.heard.has(message.value.type)) this.#options.close(id, 'it asked again')
+      else if (message.value.type === 'hello') this.#listRecords(id)
+      else this.#explain(id, link.key, message.value.hashes)
       link.heard.add(message.value.type)
-      if (message.value.type === 'hello') this.#listRecords(id)
-      else if (message.value.type === 'record-list') this.#explain(id, link.key, message.value.hashes)
     }
     return true
   }

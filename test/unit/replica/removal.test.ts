@@ -73,7 +73,7 @@ describe('a removed instance', () => {
     expect(texts(other)).toEqual(['before'])
   })
 
-  it('may send records as it likes, and is hung up on when it says anything else twice', async () => {
+  it('may send records as it likes, and is hung up on when it asks twice', async () => {
     const { giveRole, network, pass, replicas } = await start(['admin', 'writer'])
     const [admin, removed] = replicas as [Replica, Replica]
     await giveRole(0, 1, null)
