@@ -22,10 +22,15 @@ export interface Agreement {
   readonly outside: readonly Running[]
 }
 
-/** Who has to agree now; null while some node is not up, opens its store anew, or cannot write. */
+/** Who has to agree now; null while some node is not up, opens its store anew, cannot write, or is about to have another key. */
 export function groupOf(nodes: readonly SimNode[]): Omit<Agreement, 'table'> | null {
   const running = nodes.flatMap((node) => (node.replica === null ? [] : [{ node, replica: node.replica }]))
-  if (running.length < nodes.length || !running.every(({ replica }) => replica.progress.isReadable && !replica.isReadOnly)) return null
+  if (
+    running.length < nodes.length ||
+    nodes.some((node) => node.isChangingKey) ||
+    !running.every(({ replica }) => replica.progress.isReadable && !replica.isReadOnly)
+  )
+    return null
   const circles = circlesOf(running.filter((one) => isMemberTo(one, one)))
   const remaining = circles.reduce((most, circle) => (circle.length > most.length ? circle : most), [])
   return { remaining, outside: running.filter((one) => !remaining.includes(one)) }

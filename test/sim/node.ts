@@ -33,6 +33,8 @@ interface Life extends DiskUser {
   handlers: TransportHandlers | null
   /** What it hears once it goes on; null: it is not frozen. */
   held: (() => void)[] | null
+  /** Its key is being replaced: it starts anew with the new one before long. */
+  isChangingKey: boolean
 }
 
 export class SimNode {
@@ -77,6 +79,11 @@ export class SimNode {
 
   get isUp(): boolean {
     return this.#life !== null
+  }
+
+  /** Whether its key is being replaced right now. */
+  get isChangingKey(): boolean {
+    return this.#life?.isChangingKey === true
   }
 
   jump(milliseconds: number): void {
@@ -179,9 +186,11 @@ export class SimNode {
     const key = createSigningKey(this.#random)
     const instance = cloneName === null ? this.#identity.instance : cloneIdOf(this.#identity.instance, key.publicKey)
     this.#next = { ...this.#identity, instance, key }
+    life.isChangingKey = true
     try {
       await life.replica.replaceKey(key, cloneName)
     } catch (error) {
+      life.isChangingKey = false
       if (life.alive && !(error instanceof SelfsameError && error.code === 'outcome-unknown')) this.#next = null
       throw error
     }
@@ -206,6 +215,7 @@ export class SimNode {
       alive: true,
       replica: null,
       handlers: null,
+      isChangingKey: false,
       held: null,
       hear: (callback) => {
         if (!life.alive) return

@@ -114,6 +114,16 @@ describe('what once failed', () => {
     expect(happened.get('role:reader')).toBe(1)
   })
 
+  it('is that whoever speaks a newer version was hung up on before it heard that it was removed', async () => {
+    const plan = planOf('20645', numbersOfText('0-4,21-26,30-31,42,45') ?? new Set())
+    expect((await simulate('20645', plan)).faults).toEqual([])
+  })
+
+  it('is that an instance wrote by a role that was lost with a store that was opened anew', async () => {
+    const plan = planOf('20097', numbersOfText('0-1,3,14,16,21,30,34,42,48,56-57') ?? new Set())
+    expect((await simulate('20097', plan)).faults).toEqual([])
+  })
+
   it('is that a record was told once, and lost with a store that was opened anew', async () => {
     const plan = planOfActs('5114', 6_000, [
       ...members('a', 'b', 'c'),
