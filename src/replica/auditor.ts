@@ -86,11 +86,13 @@ export class Auditor {
   readonly #unseen = new Set<DocumentId>()
   /** Entries that each log should show, as far as that is known. */
   readonly #entries = new Map<DocumentId, number>()
-  /** Of the round under way: documents to look at, and the position up to which the index was looked at; null: it is over. */
+  /** Of the round under way: documents to look at. */
   #round: Listed[] = []
   /** Until when rounds pass over documents, monotonic milliseconds. */
   readonly #passedOverUntil = new Map<DocumentId, number>()
+  /** The position up to which the index was looked at, which may take many rounds; null: all of it was. */
   #walked: number | null = null
+  #isWalkNext = false
   #roundBeganAt = Number.NEGATIVE_INFINITY
   #job: Job | null = null
   #cancel: (() => void) | null = null
@@ -204,14 +206,22 @@ export class Auditor {
       this.#lookedAt(document)
     }
     if (this.#hurried.length > 0) return null
+    if (this.#round.length === 0 && now - this.#roundBeganAt >= roundMs) this.#beginRound(now)
+    // In turn: neither many documents nor a long index that grows all the time keep the other waiting.
+    this.#isWalkNext = !this.#isWalkNext
+    return (this.#isWalkNext ? this.#nextWalk() : null) ?? this.#nextListed(now) ?? this.#nextWalk()
+  }
+
+  #nextListed(now: number): Job | null {
     for (let listed = this.#round.pop(); listed !== undefined; listed = this.#round.pop()) {
       if ((this.#passedOverUntil.get(listed.document) ?? now) > now) continue
       return { document: listed.document, steps: this.#look(listed, this.#due.has(listed.document)) }
     }
-    if (this.#walked !== null) return { document: null, steps: this.#walk(this.#walked) }
-    if (now - this.#roundBeganAt < roundMs) return null
-    this.#beginRound(now)
     return null
+  }
+
+  #nextWalk(): Job | null {
+    return this.#walked === null ? null : { document: null, steps: this.#walk(this.#walked) }
   }
 
   #lookedAt(document: DocumentId | null): void {
@@ -222,7 +232,7 @@ export class Auditor {
     const { reader } = this.#options
     this.#roundBeganAt = now
     this.#round = [...reader.documents()]
-    this.#walked = 0
+    this.#walked ??= 0
     const listed = new Set(this.#round.map(({ document }) => document))
     for (const document of this.book.documents()) {
       if (!listed.has(document)) this.#find(document, 'content', 'it is not in the list of documents any more')

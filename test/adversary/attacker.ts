@@ -11,7 +11,10 @@ import { casesFloods } from './cases-floods.ts'
 import { casesInside } from './cases-inside.ts'
 import { casesOutside } from './cases-outside.ts'
 import { openHostilePeer } from './hostile-peer.ts'
-import type { HostilePeer } from './hostile-peer.ts'
+import type { HostilePeer, Joined } from './hostile-peer.ts'
+
+/** How often joining is tried before a case is given up. */
+const joinTriesMax = 5
 
 export const cases = [...casesOutside, ...casesInside, ...casesFloods]
 
@@ -37,7 +40,11 @@ if (process.send !== undefined && process.argv[1] === import.meta.filename) {
   process.on('message', (order: Order | 'begin' | 'end') => {
     if (order === 'begin') begin.resolve()
     else if (order === 'end') ended.abort()
-    else void carryOut(order, ended.signal)
+    else
+      carryOut(order, ended.signal).catch((error: unknown) => {
+        tell({ type: 'report', words: String(error) })
+        setTimeout(() => process.exit(1), 100)
+      })
   })
 }
 
@@ -60,9 +67,7 @@ async function carryOut(order: Order, ended: AbortSignal): Promise<void> {
   const agent = order.agent as AgentId
   let records: Parameters<typeof memberTableOf>[1] = []
   if (found.joins) {
-    const joined = await peer.join(order.ticket ?? '', order.port)
-    if ('refused' in joined) throw new Error(`the adversary could not join: ${joined.refused}`)
-    records = joined.records
+    records = await join(peer, order)
   }
   const table = memberTableOf(agent, records)
   tell({ type: 'ready' })
@@ -83,4 +88,14 @@ async function carryOut(order: Order, ended: AbortSignal): Promise<void> {
     .catch((error: unknown) => tell({ type: 'report', words: `gave up: ${String(error)}` }))
   tell({ type: 'ended' })
   setTimeout(() => process.exit(), 500)
+}
+
+/** Becomes a member as patiently as whoever is honest: the victim may be busy still with what came before. */
+async function join(peer: HostilePeer, { port, ticket }: Order): Promise<Extract<Joined, { records: unknown }>['records']> {
+  for (let tries = 1; ; tries += 1) {
+    const joined = await peer.join(ticket ?? '', port).catch((error: unknown): Joined => ({ refused: String(error) }))
+    if ('records' in joined) return joined.records
+    if (tries === joinTriesMax) throw new Error(`the adversary could not join: ${joined.refused}`)
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+  }
 }

@@ -53,7 +53,7 @@ export interface LinkOptions {
 }
 
 /** The answer to a join request: records, or the words with which it was refused. */
-type Joined = { readonly records: readonly MembershipRecord[] } | { readonly refused: string }
+export type Joined = { readonly records: readonly MembershipRecord[] } | { readonly refused: string }
 
 export interface HostilePeer {
   readonly key: SigningKey
