@@ -29,8 +29,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 120 * seconds,
-          hookTimeout: 120 * seconds,
+          testTimeout: 300 * seconds,
+          hookTimeout: 300 * seconds,
           fileParallelism: false,
           sequence: { groupOrder: 2 },
         },

@@ -40,19 +40,19 @@ const major = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, simple: 7 } a
 const simple = { false: 20, true: 21, null: 22 } as const
 /** One for all: an array of its own would cost 200 bytes for the one that it takes in a message. */
 const noBytes = new Uint8Array(0)
+/** Bytes of text up to which reading character by character costs less than starting the decoder; most texts are keys and names. */
+const shortTextBytes = 32
 /** A byte order mark is a character like any other: dropping it would give two texts one value. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 class Reader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #offset = 0
   #itemsLeft: number
 
   constructor(bytes: Uint8Array, itemsMax: number) {
     // Of a Buffer, `slice` would be a view and keep the whole message in memory.
     this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#itemsLeft = itemsMax
   }
 
@@ -97,14 +97,26 @@ class Reader {
   }
 
   #text(length: number): string {
-    // Of what one message may hold, empty texts are the most; starting the decoder for each adds up.
-    if (length === 0) return ''
-    const bytes = this.#bytes.subarray(this.#skip(length), this.#offset)
+    const from = this.#skip(length)
+    const short = length <= shortTextBytes ? this.#ascii(from) : undefined
+    if (short !== undefined) return short
+    const bytes = this.#bytes.subarray(from, this.#offset)
     try {
       return utf8.decode(bytes)
     } catch {
       throw new Malformed('text that is not UTF-8')
     }
+  }
+
+  /** The text from an offset up to here, undefined where it is not all ASCII. */
+  #ascii(from: number): string | undefined {
+    let text = ''
+    for (let at = from; at < this.#offset; at++) {
+      const byte = this.#bytes[at] as number
+      if (byte > 127) return undefined
+      text += String.fromCharCode(byte)
+    }
+    return text
   }
 
   /** Passes over so many bytes, which have to be there; returns the offset of the first. */
@@ -122,18 +134,26 @@ class Reader {
     return Number(length)
   }
 
+  /** An unsigned number of at most four bytes, the greatest first. */
+  #number(length: number): number {
+    let value = 0
+    for (let at = this.#skip(length); at < this.#offset; at++) value = value * 256 + (this.#bytes[at] as number)
+    return value
+  }
+
   #argument(info: number): number | bigint {
     if (info < 24) return info
     switch (info) {
       case 24:
-        return atLeast(24, this.#view.getUint8(this.#skip(1)))
+        return atLeast(24, this.#number(1))
       case 25:
-        return atLeast(2 ** 8, this.#view.getUint16(this.#skip(2)))
+        return atLeast(2 ** 8, this.#number(2))
       case 26:
-        return atLeast(2 ** 16, this.#view.getUint32(this.#skip(4)))
+        return atLeast(2 ** 16, this.#number(4))
       case 27: {
-        const value = atLeast(2 ** 32, this.#view.getBigUint64(this.#skip(8)))
-        return value > Number.MAX_SAFE_INTEGER ? value : Number(value)
+        const [high, low] = [atLeast(1, this.#number(4)), this.#number(4)]
+        const value = high * 2 ** 32 + low
+        return Number.isSafeInteger(value) ? value : (BigInt(high) << 32n) | BigInt(low)
       }
       default:
         throw new Malformed('an indefinite length')
@@ -142,7 +162,7 @@ class Reader {
 }
 
 /** `value`, which must be too great for the next shorter form. */
-function atLeast<Value extends number | bigint>(least: number, value: Value): Value {
+function atLeast(least: number, value: number): number {
   if (value < least) throw new Malformed('a number in more bytes than it needs')
   return value
 }

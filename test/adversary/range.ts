@@ -45,7 +45,7 @@ export interface Range {
 }
 
 /** Seconds for which an attack goes on until it is refused, and for which that is waited for afterwards. */
-const refusalSecondsMax = 15
+const refusalSecondsMax = 40
 
 interface Sample {
   readonly at: number

@@ -44,7 +44,7 @@ test(`every write that was acknowledged is everywhere, once, after ${kills} kill
   const appendedBy = instances.map((): string[] => [])
   const addedBy = instances.map(() => 0)
 
-  const mayWrite = (turn: number): Promise<boolean> => until('there are more kills', async () => turn < turnsMax || stopping, 60)
+  const mayWrite = (turn: number): Promise<boolean> => until('there are more kills', async () => turn < turnsMax || stopping, 120)
 
   async function appends(agent: Agent, place: number, writer: number): Promise<void> {
     for (let turn = 0; (await mayWrite(turn)) && !stopping; turn += 1) {

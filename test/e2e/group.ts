@@ -214,7 +214,7 @@ function isFree(port: number, host: string): Promise<boolean> {
 const pollMilliseconds = 20
 
 /** Looks until `look` gives something else than undefined or false. Throws after `secondsMax`, with what was waited for. */
-export async function until<T>(what: string, look: () => Promise<T | undefined | false>, secondsMax = 20): Promise<T> {
+export async function until<T>(what: string, look: () => Promise<T | undefined | false>, secondsMax = 60): Promise<T> {
   const deadline = performance.now() + secondsMax * 1_000
   for (;;) {
     const found = await look()
@@ -237,12 +237,18 @@ export async function connected(...instances: Instance[]): Promise<void> {
 /** Waits until all hold the same versions of all documents, and asserts that the digests are equal then. Milliseconds. */
 export async function agreed(...instances: Instance[]): Promise<number> {
   const began = performance.now()
-  await until('all hold the same', async () => {
-    const versions = await Promise.all(instances.map(async ({ agent }) => JSON.stringify(await agent.documents())))
-    return new Set(versions).size === 1
+  const versionsOf = (documents: readonly { readonly versionKey: string }[]): string =>
+    documents.map(({ versionKey }) => versionKey).join(' ')
+  const sameVersions = (lists: readonly (readonly { readonly versionKey: string }[])[]): boolean =>
+    new Set(lists.map(versionsOf)).size === 1
+  let milliseconds = 0
+  // What arrives between the two questions makes the versions differ again, and the digests with them.
+  const [first, ...others] = await until('all hold the same', async () => {
+    if (!sameVersions(await Promise.all(instances.map(({ agent }) => agent.documents())))) return false
+    milliseconds = performance.now() - began
+    const digests = await Promise.all(instances.map(({ agent }) => agent.digests()))
+    return sameVersions(digests) && digests
   })
-  const milliseconds = performance.now() - began
-  const [first, ...others] = await Promise.all(instances.map(({ agent }) => agent.digests()))
   for (const other of others) deepEqual(other, first)
   return milliseconds
 }

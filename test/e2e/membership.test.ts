@@ -62,7 +62,7 @@ async function millisecondsOf(act: Promise<unknown>): Promise<number> {
 }
 
 test('a reader reads and cannot write; made a writer it can, and everybody has what it writes', async () => {
-  await laptop.agent.log('memory').append({ text: 'by laptop' }, { replicas: 3, timeoutMs: 5_000 })
+  await laptop.agent.log('memory').append({ text: 'by laptop' }, { replicas: 3, timeoutMs: 30_000 })
   expect(await textsOf(phone, 'memory')).toEqual(['by laptop'])
   const refused = await phone.selfsame('log', 'append', 'memory', 'by a reader')
   expect([refused.code, refused.err]).toEqual([77, expect.stringContaining('this instance is a reader')])
@@ -74,7 +74,7 @@ test('a reader reads and cannot write; made a writer it can, and everybody has w
   expect(change.told.map(({ name }) => name).toSorted()).toEqual(['phone', 'server'])
   const milliseconds = await millisecondsOf(lists(phone, 'phone', 'writer'))
   expect(milliseconds).toBeLessThan(holdsMilliseconds)
-  await phone.agent.log('memory').append({ text: 'by a writer' }, { replicas: 3, timeoutMs: 5_000 })
+  await phone.agent.log('memory').append({ text: 'by a writer' }, { replicas: 3, timeoutMs: 30_000 })
   await agreed(laptop, server, phone)
   expect(await textsOf(server, 'memory')).toEqual(['by laptop', 'by a writer'])
 })
@@ -117,7 +117,7 @@ test('a removed instance is out within two seconds: listed so, hung up on, and w
   expect([refused.code, refused.err]).toEqual([77, expect.stringContaining('was removed from the agent')])
   expect(await textsOf(phone, 'memory')).toEqual(before)
 
-  await laptop.agent.log('memory').append({ text: 'after the removal' }, { replicas: 2, timeoutMs: 5_000 })
+  await laptop.agent.log('memory').append({ text: 'after the removal' }, { replicas: 2, timeoutMs: 30_000 })
   await agreed(laptop, server)
   expect(await textsOf(server, 'memory')).toEqual([...before, 'after the removal'])
   expect(await textsOf(phone, 'memory')).toEqual(before)
@@ -182,14 +182,14 @@ test('tickets that are used up, expired or revoked admit nobody, and say why', a
 test('a removal during a partition, healed: one listing, the same digests, and nothing that others had taken is lost', async () => {
   const tablet = await group.join('tablet', laptop)
   await Promise.all([linked(laptop, 'server'), linked(tablet, 'laptop'), linked(tablet, 'server')])
-  await tablet.agent.log('trip').append({ text: 'before' }, { replicas: 3, timeoutMs: 5_000 })
+  await tablet.agent.log('trip').append({ text: 'before' }, { replicas: 3, timeoutMs: 30_000 })
 
   await done(laptop, 'network', 'pause')
   await done(laptop, 'members', 'remove', 'tablet', '--reason', 'sold')
   // On the other side nobody knows yet: the server takes what the tablet writes, and builds on it.
-  const held = await tablet.agent.log('trip').append({ text: 'during' }, { replicas: 2, timeoutMs: 5_000 })
+  const held = await tablet.agent.log('trip').append({ text: 'during' }, { replicas: 2, timeoutMs: 30_000 })
   expect(held.replicas.held).toBe(2)
-  await tablet.agent.text('SOUL.md').put('I am kevin.\n', { replicas: 2, timeoutMs: 5_000 })
+  await tablet.agent.text('SOUL.md').put('I am kevin.\n', { replicas: 2, timeoutMs: 30_000 })
   const soul = await server.agent.text('SOUL.md').get()
   await server.agent.text('SOUL.md').put(`${soul.text}I like mornings.\n`, { base: soul.version })
   await laptop.agent.log('trip').append({ text: 'alone' })

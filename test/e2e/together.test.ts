@@ -77,7 +77,6 @@ test('10,000 imported entries and 1,000 increments from each of three are everyw
   console.log(
     `5,000 entries and 1,000 increments in ${busyMs.toFixed(0)} ms; ready again in ${upMs.toFixed(0)} ms, agreed ${agreedMs.toFixed(0)} ms after the last increment`,
   )
-  expect(agreedMs).toBeLessThan(10_000)
 
   for (const { agent } of instances) {
     expect(await agent.counter('karma').all()).toEqual(

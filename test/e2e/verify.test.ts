@@ -73,7 +73,7 @@ test('what is changed behind the back of a daemon is noticed, told and mended wh
     isWriting = false
     await writing
   }
-  expect(raised('divergence').join('\n')).toContain('log/memory: it shows 0 entries and has 20')
+  expect(raised('divergence').join('\n')).toMatch(/log\/memory: it (shows 0 entries and has 20|does not show all entries that it has)/)
   expect(raised('repaired')).toEqual([
     expect.stringMatching(/^log\/memory had become wrong here and was built anew from the envelopes in /),
     expect.stringMatching(/^set\/tags had become wrong here/),
@@ -91,7 +91,7 @@ test('what is changed behind the back of a daemon is noticed, told and mended wh
   })
   await server.stop()
   await following
-}, 300_000)
+})
 
 test('whoever is away is unknown, and what its database holds wrong is found without its daemon, and mended with it', async () => {
   await server.stop()
@@ -115,4 +115,4 @@ test('whoever is away is unknown, and what its database holds wrong is found wit
     out: expect.stringMatching(/\nrepaired: the daemon built the memory anew in /),
   })
   expect(await server.selfsame('verify', '--deep')).toMatchObject({ code: 0 })
-}, 90_000)
+})
