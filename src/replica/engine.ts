@@ -50,8 +50,8 @@ export interface EngineOptions {
 
 /** A commit is durable. */
 export interface Committed {
-  /** Feeds that moved, as they now are. */
-  readonly changed: readonly FrontierEntry[]
+  /** Feeds of which others are to hear something else than before: what the frontier has of them now, if anything. */
+  readonly changed: readonly FeedId[]
   /** Envelopes that this instance wrote. */
   readonly own: readonly Envelope[]
   /** Records that were new. */
@@ -72,7 +72,7 @@ export class Engine {
   readonly conflicts = new Map<DocumentId, number>()
   #loaded: Loaded
   /** As told to others: only what is durable. */
-  readonly #durable = new Map<FeedId, FrontierEntry>()
+  #durable = new Map<FeedId, FrontierEntry>()
   readonly #listeners = new Set<(committed: Committed) => void>()
   #commitBeganMs = 0
 
@@ -292,7 +292,7 @@ export class Engine {
       held: this.#held,
     })
     store.onDamage((damage) => this.#damageFound(damage))
-    this.#durable.clear()
+    this.#durable = new Map()
     for (const state of loaded.ledger.feeds()) {
       const told = loaded.acceptance.told(state)
       if (told !== null) this.#durable.set(state.feed, told)
@@ -460,35 +460,39 @@ export class Engine {
     this.#settled.catch((error: unknown) => this.#options.fatal(error))
   }
 
-  #committed(batch: Batch, changed: readonly FrontierEntry[]): void {
+  #committed(batch: Batch, changed: ReadonlyMap<FeedId, FrontierEntry | null>): void {
     const milliseconds = this.commitMilliseconds
     this.ledger.settle()
     this.materialiser.settle(!this.isRebuilding)
-    for (const entry of changed) this.#durable.set(entry.feed, entry)
+    for (const [feed, entry] of changed) {
+      if (entry === null) this.#durable.delete(feed)
+      else this.#durable.set(feed, entry)
+    }
     if (batch.mended) {
       this.#held.clear()
       this.#isStuck = false
     }
-    if (batch.cleared || batch.mended) this.#loaded = this.#load(this.store)
+    const isLoadedAnew = batch.cleared || batch.mended
+    const before = this.#durable
+    if (isLoadedAnew) this.#loaded = this.#load(this.store)
     if (batch.rebuilt) this.#rebuild.ended()
     this.#state = 'running'
     if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
-    this.#tell(batch, batch.cleared || batch.mended ? [...this.#durable.values()] : changed, milliseconds)
+    this.#tell(batch, isLoadedAnew ? feedsOf(before, this.#durable) : [...changed.keys()], milliseconds)
     this.#schedulePump()
   }
 
-  /** Those of the feeds of which others are to be told something else than before. */
-  #toldAnew(feeds: Iterable<FeedState>): FrontierEntry[] {
-    const entries: FrontierEntry[] = []
+  /** Those of the feeds of which others are to be told something else than before; null: no more of it. */
+  #toldAnew(feeds: Iterable<FeedState>): ReadonlyMap<FeedId, FrontierEntry | null> {
+    const entries = new Map<FeedId, FrontierEntry | null>()
     for (const state of feeds) {
       const entry = this.#loaded.acceptance.told(state)
-      const before = this.#durable.get(state.feed)
-      if (entry !== null && (before?.have !== entry.have || before.applied !== entry.applied)) entries.push(entry)
+      if (differs(this.#durable.get(state.feed), entry ?? undefined)) entries.set(state.feed, entry)
     }
     return entries
   }
 
-  #tell(batch: Batch, changed: readonly FrontierEntry[], milliseconds: number | null): void {
+  #tell(batch: Batch, changed: readonly FeedId[], milliseconds: number | null): void {
     for (const settle of batch.settle) settle()
     for (const put of batch.puts) put.resolve()
     const { cleared, documents, evidence, own, records } = batch
@@ -506,7 +510,7 @@ export class Engine {
       : new SelfsameError('outcome-unknown', 'the disk did not confirm the write: retry with the same operation id')
     for (const pending of [...batch.writes, ...batch.puts]) pending.reject(answer)
     this.#intake.clear()
-    const before = new Map(this.#durable)
+    const before = this.#durable
     if (!rolledBack && !(await this.#reopen())) {
       this.#state = 'closed'
       return
@@ -516,9 +520,7 @@ export class Engine {
     else this.#state = 'running'
     if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
     // What the disk kept of a commit that it did not confirm is told now.
-    const changed = [...this.#durable.values()].filter(
-      ({ applied, feed, have }) => before.get(feed)?.have !== have || before.get(feed)?.applied !== applied,
-    )
+    const changed = feedsOf(before, this.#durable).filter((feed) => differs(before.get(feed), this.#durable.get(feed)))
     const records = batch.records.filter(({ hash }) => this.members.standingOf(hash) !== undefined)
     const committed: Committed = {
       changed,
@@ -574,3 +576,13 @@ export class Engine {
 const nothingBuilt: BuiltWrites = { envelope: null, settle: [] }
 /** Why a reader builds anew what it shows. */
 const membersChangedCause = 'the members have changed, and something that was shown here does not count any more'
+
+/** Feeds of either frontier. */
+function feedsOf(before: ReadonlyMap<FeedId, FrontierEntry>, after: ReadonlyMap<FeedId, FrontierEntry>): readonly FeedId[] {
+  return [...new Set([...before.keys(), ...after.keys()])]
+}
+
+/** Whether others would be told something else of a feed. Undefined: nothing. */
+function differs(before: FrontierEntry | undefined, after: FrontierEntry | undefined): boolean {
+  return before?.have !== after?.have || before?.applied !== after?.applied
+}

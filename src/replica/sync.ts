@@ -351,16 +351,17 @@ export class Sync {
   }
 
   #committed({ changed, own, records }: Committed): void {
+    const { engine } = this.#options
     this.#telling.changed()
     const fits = this.#gossiping.publish(own)
     if (records.length > 0) this.#membersChanged(records)
+    const frontier = engine.frontier()
     for (const session of this.#sessions.values()) {
       let waited = !fits
-      for (const entry of changed) {
-        session.untold.add(entry.feed)
-        const theirs = session.theirs.get(entry.feed)
-        if (theirs === undefined || theirs.have <= entry.have) session.lacking.delete(entry.feed)
-        waited ||= this.#options.engine.ledger.feed(entry.feed)?.instance === session.member.instance
+      for (const feed of changed) {
+        session.untold.add(feed)
+        if ((session.theirs.get(feed)?.have ?? 0) <= (frontier.get(feed)?.have ?? 0)) session.lacking.delete(feed)
+        waited ||= engine.ledger.feed(feed)?.instance === session.member.instance
       }
       if (!session.ready || session.untold.size === 0) continue
       if (waited) this.#telling.now(session)

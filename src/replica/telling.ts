@@ -57,6 +57,11 @@ export class Telling {
     if (!session.ready || !session.controlWritable || session.untold.size === 0) return
     const frontier = this.#options.engine.frontier()
     const entries = Array.from(session.untold, (feed) => frontier.get(feed)).filter((entry) => entry !== undefined)
+    // No entry says that nothing of a feed counts any more: only the whole frontier, without it, does.
+    if (entries.length < session.untold.size) {
+      this.all(session)
+      return
+    }
     session.untold.clear()
     this.#send(session, false, entries)
   }
@@ -64,6 +69,7 @@ export class Telling {
   /** Tells a peer the whole frontier, in as many messages as it takes. */
   all(session: Session): void {
     session.toldAllAt = this.#options.clock.monotonic()
+    session.untold.clear()
     const entries = [...this.#options.engine.frontier().values()]
     for (let from = 0; from === 0 || from < entries.length; from += frontierEntriesPerMessage)
       this.#send(session, from === 0, entries.slice(from, from + frontierEntriesPerMessage))

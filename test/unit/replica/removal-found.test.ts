@@ -2,13 +2,15 @@
 import { expect, it } from 'vitest'
 import { createSigningKey, hashToId, silentLogger, stampOf } from '../../../src/core/index.ts'
 import type { EnvelopeHash } from '../../../src/core/index.ts'
-import { feedIdOf, mainSpace, referenceTo, sealEnvelope } from '../../../src/feed/index.ts'
+import { feedIdOf, headerHash, mainSpace, referenceTo, sealEnvelope } from '../../../src/feed/index.ts'
 import { foundAgent, instanceIdOf, signAdmission, signClaim, signRename, signRole, signRotation } from '../../../src/membership/index.ts'
 import type { MembershipRecord } from '../../../src/membership/index.ts'
 import type { LocalOperation, Replica } from '../../../src/replica/index.ts'
 import { Engine } from '../../../src/replica/engine.ts'
+import { encodeGossip } from '../../../src/replica/messages.ts'
 import { createMemoryStore } from '../../../src/storage/index.ts'
 import { VirtualTime, seededRandom } from '../../sim/virtual-time.ts'
+import { createProbe } from '../network/probe.ts'
 import { openGroup } from './group.ts'
 
 const entry = (text: string): LocalOperation => ({ type: 'append', name: 'memory', entry: { text }, operationId: undefined })
@@ -136,6 +138,47 @@ it('a removal that the disk did not confirm and kept is told', async () => {
   await pass(10_000)
   expect(texts(second)).toEqual(['after'])
   expect(texts(third)).toEqual([])
+})
+
+it('what was told of a feed is taken back once nothing of it counts: nobody waits for it, and all are seen to be in step', async () => {
+  const group = await openGroup(['admin', 'writer', 'writer'])
+  const [first, second, third] = group.replicas as [Replica, Replica, Replica]
+  const random = seededRandom('told')
+  const { agent, instance, key } = third.identity
+  // What it rests on only the instance had that is removed.
+  const body = { salt: random.bytes(16), bytes: random.bytes(8) }
+  const opening = { instance, key: key.publicKey, nonce: random.bytes(16) }
+  const envelope = sealEnvelope(
+    {
+      format: 1,
+      rules: 1,
+      agent,
+      space: mainSpace,
+      feed: feedIdOf(agent, opening),
+      sequence: 1,
+      previous: null,
+      stamp: stampOf(1_800_000_000_000, 0),
+      deps: [headerHash(random.bytes(8))],
+      records: third.members.rightOf(instance, key.publicKey),
+      bodies: [referenceTo(body, { type: 99, schema: 1, critical: false, document: hashToId('any', body.salt) })],
+      opening,
+    },
+    [body],
+    key,
+  )
+  const probe = createProbe(key.publicKey, group.network.attach(key.publicKey, { address: '/memory/probe' }))
+  probe.admits = () => true
+  for (const replica of [first, second]) await replica.startNetwork()
+  await probe.transport.start(probe.handlers)
+  await group.settle(probe.transport.dial(null, ['/memory/0']))
+  probe.transport.publish(encodeGossip({ type: 'envelope', envelope }))
+  await group.pass(5_000)
+  const waiting = () => [first, second].map((replica) => replica.waitingFeeds)
+  expect(waiting()).toEqual([1, 1])
+  await group.settle(first.membership.giveRole(instance, null, 'lost'))
+  await group.pass(5_000)
+  expect(waiting()).toEqual([0, 0])
+  for (const replica of [first, second]) expect(replica.peers()).toMatchObject([{ behind: 0, ahead: 0 }])
 })
 
 it('hundreds of records by a reader keep no writer from being heard, and no admin from acting', async () => {
