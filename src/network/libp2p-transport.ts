@@ -27,6 +27,7 @@ import { peerIdToKey } from './libp2p-keys.ts'
 import { connectionAddress, createLinks, deliver, hangUp, openingMsMax, protocolsByChannel } from './libp2p-links.ts'
 import { createLibp2pMetrics } from './libp2p-metrics.ts'
 import { streamAtPace } from './libp2p-pace.ts'
+import { withPatientWindows } from './libp2p-windows.ts'
 import type { Channel, Transport, TransportHandlers } from './transport.ts'
 
 export interface Libp2pTransportOptions {
@@ -204,14 +205,16 @@ async function startNode(options: Libp2pTransportOptions, handlers: TransportHan
     streamMuxers: [
       () =>
         withStreamLimit(
-          yamux({
-            maxInboundStreams: streamsMax,
-            streamOptions: {
-              maxWriteBufferLength: waitingBytesMax,
-              maxReadBufferLength: 2 * receivedBytesMax,
-              maxStreamWindowSize: receivedBytesMax,
-            },
-          })(),
+          withPatientWindows(
+            yamux({
+              maxInboundStreams: streamsMax,
+              streamOptions: {
+                maxWriteBufferLength: waitingBytesMax,
+                maxReadBufferLength: 2 * receivedBytesMax,
+                maxStreamWindowSize: receivedBytesMax,
+              },
+            })(),
+          ),
           clock,
           logger,
         ),

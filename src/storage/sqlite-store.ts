@@ -13,10 +13,11 @@ import { batchToProgram } from './batch-program.ts'
 import { checkDatabase } from './database-check.ts'
 import { migrate } from './migrations.ts'
 import { openForReading, openForWriting } from './sqlite-connection.ts'
+import { RecentEnvelopes } from './recent-envelopes.ts'
 import { SqliteReads } from './sqlite-reads.ts'
 import { toStorageError } from './storage-error.ts'
 import { CommitFailure } from './store.ts'
-import type { Damage, Store, WriteBatch } from './store.ts'
+import type { Damage, Store, StoredEnvelope, WriteBatch } from './store.ts'
 import type { ScrubAnswer, ScrubData, ScrubRequest } from './sqlite-scrubber.ts'
 import type { WriterAnswer, WriterData, WriterRequest } from './sqlite-writer.ts'
 import { ThreadLink } from './thread-link.ts'
@@ -84,6 +85,7 @@ class SqliteStore extends SqliteReads implements Store {
   /** Started with the first look through the store. */
   #scrubber: Promise<ScrubLink> | undefined
   #scrub: Promise<readonly Damage[]> | undefined
+  readonly #recent = new RecentEnvelopes()
   readonly #hurry = new Int32Array(new SharedArrayBuffer(4))
 
   constructor(path: string, reader: DatabaseSync, writer: WriterLink, logger: Logger) {
@@ -102,6 +104,7 @@ class SqliteStore extends SqliteReads implements Store {
     this.#state = 'committing'
     try {
       await this.#write(batchToProgram(batch))
+      this.#recent.committed(batch)
       this.#state = 'open'
     } catch (error) {
       if (error instanceof CommitFailure && error.outcome === 'rolled-back') {
@@ -115,6 +118,11 @@ class SqliteStore extends SqliteReads implements Store {
       if (error instanceof CommitFailure) throw error
       throw new CommitFailure('unknown', 'the commit may or may not be on disk: open the store again', { cause: error })
     }
+  }
+
+  override appliedAfter(position: number, limit: number): readonly StoredEnvelope[] {
+    const isOpen = this.#state === 'open' || this.#state === 'committing'
+    return (isOpen ? this.#recent.after(position, limit) : undefined) ?? super.appliedAfter(position, limit)
   }
 
   async #write(program: Uint8Array<ArrayBuffer>): Promise<void> {

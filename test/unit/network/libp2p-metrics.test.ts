@@ -63,6 +63,21 @@ test('what goes over the network is counted at both ends, byte for byte, and not
   })
 })
 
+test('whoever sends small messages is not told after each of them that it may send more', async () => {
+  const [a, b] = await Promise.all([create(), create()])
+  await a.transport.dial(b.key, b.transport.addresses())
+  await until(() => a.links.length === 1 && b.links.length === 1)
+  const told = (): Promise<number> => a.valueOf('libp2p_data_transfer_bytes_total{direction="received",protocol="connection"}')
+  const before = await told()
+  const messages = 1_000
+  for (let count = 1; count <= messages; count += 1) {
+    a.transport.send(a.links[0]!.id, 'control', new Uint8Array(100))
+    await until(() => b.messages.length === count)
+  }
+  // An update is 30 bytes with its encryption; what else comes are gossip's heartbeats.
+  expect(await told()).toBeLessThan(before + messages * 3)
+})
+
 test('after a pause the counting goes on, and what is measured is of the node that runs', async () => {
   const [a, b] = await Promise.all([create(), create()])
   const connect = async (): Promise<void> => {
