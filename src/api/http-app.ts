@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream'
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import Type from 'typebox'
+import type { TSchema } from 'typebox'
 import { operationIdLengthMax, SelfsameError } from '../core/index.ts'
 import type { Logger } from '../core/index.ts'
 import { mediaTypes, routes } from './contract.ts'
@@ -67,7 +68,6 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
     http: { maxHeaderSize: headerBytesMax, headersTimeout: headersTimeoutMilliseconds, requireHostHeader: false },
     routerOptions: { maxParamLength: paramLengthMax },
     ajv: { customOptions: ajvOptions },
-    schemaErrorFormatter: validationError,
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
   })
@@ -106,9 +106,9 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
     app.route({
       method: route.method,
       url: route.path,
-      schema: schemaOf(route),
       preValidation: (request, _reply, done) => {
         prepare(route, request)
+        hold(route, request)
         done()
       },
       handler: async (request, reply) => {
@@ -130,7 +130,10 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
       mediaType: request.mediaType,
       header: (name) => textOf(request.headers[name]),
       stream: () => streamOf(request),
-      checkEntry: (value) => checkEntry(request, value),
+      checkEntry(value) {
+        check(request, entryInput, value, 'entry')
+        return value as EntryInput
+      },
       watching: () => openWatch(reply),
     }
   }
@@ -153,18 +156,7 @@ export function createHttpApp({ admit, openWatch, isClosing, logger }: HttpAppOp
   return app
 }
 
-const noQuery = Type.Object({}, { additionalProperties: false })
-
-function schemaOf(route: Route): Record<string, unknown> {
-  const parsed = Object.entries(route.body ?? {}).filter(([mediaType]) => mediaType !== mediaTypes.lines)
-  return {
-    querystring: route.query ?? noQuery,
-    ...(route.params === undefined ? {} : { params: route.params }),
-    ...(parsed.length === 0 ? {} : { body: { content: Object.fromEntries(parsed.map(([mediaType, schema]) => [mediaType, { schema }])) } }),
-  }
-}
-
-/** What Fastify's validation leaves open: that there is a body of a type that the route has a schema for, and the values of a query. */
+/** What no schema says: that there is a body of a type that the route has a schema for; and the values of a query. */
 function prepare(route: Route, request: FastifyRequest): void {
   const { body } = route
   if (body !== undefined && (request.mediaType === undefined || !Object.hasOwn(body, request.mediaType))) {
@@ -178,6 +170,22 @@ function prepare(route: Route, request: FastifyRequest): void {
   if (operationId !== undefined && (operationId.length === 0 || operationId.length > operationIdLengthMax)) {
     throw new SelfsameError('invalid-request', `headers.idempotency-key must have 1 to ${operationIdLengthMax} characters`)
   }
+}
+
+const noQuery = Type.Object({}, { additionalProperties: false })
+
+/** Holds a request to the schemas of its route. They are compiled when they are first used: all of them take a tenth of a daemon's start. */
+function hold(route: Route, request: FastifyRequest): void {
+  if (route.params !== undefined) check(request, route.params, request.params, 'params')
+  const body = request.mediaType === undefined || request.mediaType === mediaTypes.lines ? undefined : route.body?.[request.mediaType]
+  if (body !== undefined) check(request, body, request.body, 'body')
+  check(request, route.query ?? noQuery, request.query, 'querystring')
+}
+
+/** Throws `invalid-request` where `value` is not what the schema says; puts defaults into it. */
+function check(request: FastifyRequest, schema: TSchema, value: unknown, part: string): void {
+  const validate = request.getValidationFunction(schema) ?? request.compileValidationSchema(schema)
+  if (!validate(value)) throw validationError(validate.errors ?? [], part)
 }
 
 function refuseOtherMethods(app: FastifyInstance): void {
@@ -207,12 +215,6 @@ function streamOf(request: FastifyRequest): Readable {
   // What nobody reads any more is read and dropped, so that the client can finish sending and see the answer.
   source.once('close', () => request.raw.resume())
   return source
-}
-
-function checkEntry(request: FastifyRequest, value: unknown): EntryInput {
-  const validate = request.getValidationFunction(entryInput) ?? request.compileValidationSchema(entryInput)
-  if (!validate(value)) throw validationError(validate.errors ?? [], 'entry')
-  return value as EntryInput
 }
 
 function isShort(receipt: Receipt): boolean {
