@@ -2,6 +2,7 @@
  * One simulated run: the plan is played, everything heals, the group has to agree within minutes and be quiet then, and what
  * must be true of it is checked. The same plan gives the same run, to the byte.
  */
+import type { InstanceId } from '../../src/core/index.ts'
 import { agreementOf, appliedText, groupOf } from './group.ts'
 import { Checks } from './checks.ts'
 import type { SimNode } from './node.ts'
@@ -157,12 +158,16 @@ class Healing {
   }
 
   #describe(): string {
-    return this.#nodes
-      .map(({ name, replica }) =>
-        replica === null
-          ? `${name} down`
-          : `${name} ${Buffer.from(replica.members.digest()).toString('hex').slice(0, 6)} ${replica.waitingFeeds} waiting, ${appliedText(replica)}`,
-      )
-      .join('\n')
+    const lines = this.#nodes.flatMap(({ name, replica }) => {
+      if (replica === null) return [`${name} down`]
+      const members = Buffer.from(replica.members.digest()).toString('hex').slice(0, 6)
+      const seen = replica.peers().map(({ ahead, behind, instance }) => `${this.#nameOf(instance)} ${behind} behind and ${ahead} ahead`)
+      return [`${name} ${members} ${replica.waitingFeeds} waiting, ${appliedText(replica)}`, `  sees ${seen.join(', ')}`]
+    })
+    return lines.join('\n')
+  }
+
+  #nameOf(instance: InstanceId): string {
+    return this.#nodes.find(({ identity }) => identity.instance === instance)?.name ?? instance
   }
 }
