@@ -377,6 +377,7 @@ export class Sync {
       const member = engine.members.memberByKey(session.link.key)
       if (member !== undefined) {
         session.member = member
+        this.#lookAgain(session)
         continue
       }
       // It is told why, and nothing more is taken from it or said to it.
@@ -385,6 +386,12 @@ export class Sync {
       this.#release(session)
       clock.after(farewellMs, () => this.#drop(session, 'not a member any more'))
     }
+  }
+
+  /** Asks again for what was refused while its author was not known: a record that waits for a commit can be later than what it admits. */
+  #lookAgain({ lacking, theirs }: Session): void {
+    for (const [feed, { have }] of theirs)
+      if (have > this.#options.engine.reaches(feed) && !lacking.has(feed)) lacking.set(feed, Number.NEGATIVE_INFINITY)
   }
 
   // Wants: what is lacking is asked of one peer at a time.
