@@ -14,7 +14,8 @@ interface Query<Row extends readonly SQLOutputValue[]> {
 function prepare<Row extends readonly SQLOutputValue[]>(database: DatabaseSync, sql: string): Query<Row> {
   const statement = database.prepare(sql, { returnArrays: true })
   const guarded = <Answer>(read: () => unknown): Answer => {
-    if (!database.isOpen) throw new SelfsameError('storage-failed', 'the store is not open any more: open it again')
+    if (!database.isOpen)
+      throw new SelfsameError('storage-failed', 'the store is not open: after the disk failed it is opened anew, so try again in a moment')
     try {
       return read() as Answer
     } catch (error) {

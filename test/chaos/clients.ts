@@ -49,6 +49,11 @@ const refusals: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** Nobody knows what became of the request. */
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['outcome-unknown', 'unavailable', 'daemon-not-running', 'storage-failed'])
 
+/** For `catch`: undefined for what passes, so that it can be tried again. Throws anything else. */
+export function passOver(error: unknown): undefined {
+  if (!(error instanceof SelfsameError) || !passing.has(error.code)) throw error
+}
+
 type Send = (options: WriteOptions) => Promise<Receipt>
 /** Makes the next request; undefined where the daemon could not be asked what it needs for that. */
 type Draw = (id: string, epoch: number) => Promise<{ readonly edits: readonly Edit[]; readonly send: Send } | undefined>

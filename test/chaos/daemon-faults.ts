@@ -9,7 +9,7 @@ import type { Receipt, WriteOptions } from '../../src/api/client.ts'
 import { freePort, until } from '../e2e/group.ts'
 import type { Said } from '../e2e/group.ts'
 import type { SeededRandom } from '../sim/virtual-time.ts'
-import { carryOut } from './clients.ts'
+import { carryOut, passOver } from './clients.ts'
 import type { Edit, Request } from './history.ts'
 import { isHeldBy } from './world.ts'
 import type { Daemon, World } from './world.ts'
@@ -165,10 +165,11 @@ export const daemonFaults: readonly DaemonFault[] = [
       const roleOf = async (): Promise<string | null> => (await daemon.instance.agent.status()).instance.role
       await withNothingOfItsOwn(daemon, async () => {
         await admin.heldBy(holders)
-        await admin.instance.agent.members.remove(daemon.id, 'chaos')
+        const { members } = admin.instance.agent
+        await until('it is removed', () => members.remove(daemon.id, 'chaos').then(Boolean, passOver))
         if (random.chance(0.7))
           await until(`${daemon.name} knows that it was removed`, async () => (await roleOf()) === null, heardSecondsMax)
-        await admin.instance.agent.members.giveRole(daemon.id, 'writer', 'chaos')
+        await until('it has its role back', () => members.giveRole(daemon.id, 'writer', 'chaos').then(Boolean, passOver))
         await until(`${daemon.name} is a writer again`, async () => (await roleOf()) === 'writer', heardSecondsMax)
       })
     },

@@ -8,7 +8,7 @@ import type { InstanceId } from '../../src/core/index.ts'
 import { createGroup, freePort, until } from '../e2e/group.ts'
 import type { Environment, Group, Instance } from '../e2e/group.ts'
 import type { SeededRandom } from '../sim/virtual-time.ts'
-import { carryOut, createClients, startWatcher } from './clients.ts'
+import { carryOut, createClients, passOver, startWatcher } from './clients.ts'
 import type { Clients, Watcher } from './clients.ts'
 import type { Request } from './history.ts'
 import { openRelay } from './relay.ts'
@@ -93,7 +93,8 @@ export interface NewInstance {
 export async function makeInstance(group: Group, { environment, inviter, name, port }: NewInstance): Promise<Instance> {
   const home = pathOf(group.directory, name)
   const place = ['--home', home, '--name', name, '--port', String(port), '--listen', 'loopback']
-  const invitation = await inviter?.agent.invite({ role: 'writer', expiresSeconds: 86_400 })
+  const invite = { role: 'writer', expiresSeconds: 86_400 } as const
+  const invitation = inviter && (await until('there is an invitation', () => inviter.agent.invite(invite).catch(passOver)))
   const command = invitation === undefined ? ['init', '--agent', 'kevin'] : ['join']
   const { code, err } = await group.selfsame([...command, ...place], { input: invitation?.ticket ?? '', environment })
   if (code !== 0) throw new Error(`${name} could not be made: ${err}`)
