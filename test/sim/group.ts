@@ -44,7 +44,7 @@ export function agreementOf(nodes: readonly SimNode[]): Agreement | null {
   const [first] = remaining
   if (first === undefined || !remaining.every(({ replica }) => replica.waitingFeeds === 0 && viewOf(replica) === viewOf(first.replica)))
     return null
-  if (!remaining.every((one) => remaining.every((other) => isSeenInStep(one, other)))) return null
+  if (!remaining.every(({ replica }) => seesAllInStep(replica))) return null
   for (const one of outside) for (const other of remaining) if (!haveHeard(one, other) || !haveHeard(other, one)) return null
   return { ...group, table: memberTableFrom(first.replica.identity.agent, first.replica.store.records()) }
 }
@@ -73,11 +73,9 @@ function isMemberTo(one: Running, other: Running): boolean {
   return one.replica.members.memberByKey(keyOf(other)) !== undefined
 }
 
-/** Whether `one` shows the instance of `other` as having what it has itself, no less and no more. */
-function isSeenInStep(one: Running, other: Running): boolean {
-  const { instance } = other.replica.identity
-  if (one.replica.identity.instance === instance || !isMemberTo(one, other) || !isMemberTo(other, one)) return true
-  return one.replica.peers().some((peer) => peer.instance === instance && peer.behind === 0 && peer.ahead === 0)
+/** Whether all that it speaks to are shown as having what it has itself, no less and no more. */
+function seesAllInStep(replica: Replica): boolean {
+  return replica.peers().every(({ ahead, behind, state }) => state !== 'connected' || (ahead === 0 && behind === 0))
 }
 
 /**

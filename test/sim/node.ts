@@ -176,6 +176,11 @@ export class SimNode {
     this.#life?.handlers?.gossip(this.#identity.key.publicKey, encodeGossip({ type: 'envelope', envelope }))
   }
 
+  /** Hears, as on one network, where another is. */
+  findAddress({ address, identity }: SimNode): void {
+    this.#life?.handlers?.addressFound(identity.key.publicKey, address)
+  }
+
   /**
    * Replaces the key of the running instance or, with a name, makes of this home an instance of its own; then it starts anew. The steps and
    * their order are those of the daemon, and the process may die between any two.

@@ -83,6 +83,8 @@ class Healing {
     if (this.#nodes.length === 0) return 0
     await this.#stage.heal()
     const begin = time.elapsed
+    // What was asked for at the last moment is answered before anybody is judged.
+    await time.run(begin + lookMs)
     await this.#converge(begin)
     const healedMs = time.elapsed - begin
     if (faults.length > 0) return healedMs
@@ -122,14 +124,28 @@ class Healing {
   }
 
   /**
-   * Where homes run twice, each instance may be content with one process of each key, and two groups form that never
-   * meet: what the daemons report as second copies. Does what they advise, for a while: one process for each key, another every time.
+   * Where homes were copied, each instance may be content with one process of each key, or know of no address at which another is now, and
+   * groups form that never meet: what the daemons report as second copies. Does what they advise, for a while: one process for each key,
+   * others every time, and on one network, where they find each other.
    */
   async #runOneOfEachKey(turn: number): Promise<void> {
+    if ([...this.#stage.cast.families].every((family) => family.length === 1)) return
     const twins = this.#twins()
-    for (const nodes of twins) for (const [index, node] of nodes.entries()) if (index !== turn % nodes.length) node.crash()
+    let combinations = 1
+    for (const nodes of twins) {
+      const chosen = Math.floor(turn / combinations) % nodes.length
+      for (const [index, node] of nodes.entries()) if (index !== chosen) node.crash()
+      combinations *= nodes.length
+    }
+    this.#findEachOther()
     await this.#world.time.run(this.#world.time.elapsed + turnMs / 2)
     for (const nodes of twins) for (const node of nodes) if (!node.isUp) await node.start()
+    this.#findEachOther()
+  }
+
+  #findEachOther(): void {
+    const running = this.#nodes.filter(({ isUp }) => isUp)
+    for (const node of running) for (const other of running) if (other !== node) node.findAddress(other)
   }
 
   /** Nodes that run with one key. */
