@@ -78,7 +78,7 @@ export class Engine {
 
   #writes: PendingWrite[] = []
   #puts: PendingPut[] = []
-  /** Reads that wait for the commit under way. */
+  /** Reads that wait for the commit under way, or for what is shown to be whole. */
   #reads: (() => void)[] = []
   readonly #intake: Intake
   readonly #rebuild: Rebuild
@@ -246,19 +246,25 @@ export class Engine {
 
   /**
    * Reads what is in memory when it is durable: at once, or right after the commit that is changing it, before the next
-   * begins, so that reading goes on however much is written; and when it is whole, so after a rebuild. `read` is called once, and must not wait.
+   * begins, so that reading goes on however much is written; and when it is whole, so after a rebuild. `read` is called once, and must
+   * not wait: what it puts rests on nothing that can still be lost.
    */
-  readDurably<Value>(isDirty: () => boolean, read: () => Value): Promise<Value> {
+  readDurably<Value>(isDirty: () => boolean, read: () => Value): Promise<Awaited<Value>> {
     return new Promise((resolve, reject) => {
       const attempt = (): void => {
+        const isBusy = this.#state === 'recovering' || (this.#state === 'committing' && isDirty())
+        // A closed store refuses them.
+        if (this.#state !== 'closed' && (isBusy || this.isRebuilding)) {
+          this.#reads.push(attempt)
+          return
+        }
         try {
-          resolve(read())
+          resolve(read() as Awaited<Value>)
         } catch (error) {
           reject(error instanceof Error ? error : new Error(String(error)))
         }
       }
-      if (this.#state === 'recovering' || this.isRebuilding || (this.#state === 'committing' && isDirty())) this.#reads.push(attempt)
-      else attempt()
+      attempt()
     })
   }
 
@@ -279,7 +285,6 @@ export class Engine {
     for (const pending of [...this.#writes, ...this.#puts]) pending.reject(stoppingError())
     this.#rebuild.giveUp(stoppingError())
     await this.store.close()
-    // A closed store refuses them.
     for (const read of this.#reads.splice(0)) read()
   }
 
@@ -477,7 +482,7 @@ export class Engine {
     if (isLoadedAnew) this.#loaded = this.#load(this.store)
     if (batch.rebuilt) this.#rebuild.ended()
     this.#state = 'running'
-    if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
+    for (const read of this.#reads.splice(0)) read()
     this.#tell(batch, isLoadedAnew ? feedsOf(before, this.#durable) : [...changed.keys()], milliseconds)
     this.#schedulePump()
   }
@@ -518,7 +523,7 @@ export class Engine {
     this.#loaded = this.#load(this.store)
     if (rolledBack) this.#becomeReadOnly()
     else this.#state = 'running'
-    if (!this.isRebuilding) for (const read of this.#reads.splice(0)) read()
+    for (const read of this.#reads.splice(0)) read()
     // What the disk kept of a commit that it did not confirm is told now.
     const changed = feedsOf(before, this.#durable).filter((feed) => differs(before.get(feed), this.#durable.get(feed)))
     const records = batch.records.filter(({ hash }) => this.members.standingOf(hash) !== undefined)

@@ -44,6 +44,8 @@ export interface MembershipDeskOptions {
   readonly addresses: () => readonly string[]
   /** Multiaddrs that are known of others, by their keys. */
   readonly addressesOfOthers: () => ReadonlyMap<PublicKey, readonly string[]>
+  /** Resolves when the memory is whole. Rejects with `unavailable` where it is being built anew, and that takes long. */
+  readonly whole: () => Promise<void>
   readonly joinRefused: (key: PublicKey, refusal: JoinRefusal) => void
 }
 
@@ -75,7 +77,7 @@ export class MembershipDesk {
 
   /** Makes an invite and its ticket. Throws `forbidden` unless this instance is an admin. */
   invite(request: InviteRequest): Promise<Invitation> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       const { addresses, clock, engine, identity, random } = this.#options
       if (this.#table.member(identity.instance)?.role !== 'admin') {
         throw new SelfsameError('forbidden', 'only an admin can invite: ask one for a ticket')
@@ -111,7 +113,7 @@ export class MembershipDesk {
 
   /** Closes an invite of this instance: its ticket admits nobody any more. Throws `not-found`. */
   revokeInvite(key: PublicKey): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       const invites = new Map(this.#invites())
       if (!invites.delete(key)) throw new SelfsameError('not-found', "this instance has no such invite: see 'selfsame invites'")
       await this.#storeInvites(invites)
@@ -120,7 +122,7 @@ export class MembershipDesk {
 
   /** Judges a request to join, and answers it. */
   judgeJoin(from: PublicKey, request: Uint8Array): Promise<Uint8Array> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       const { clock, engine, identity, joinRefused, logger } = this.#options
       const now = Math.floor(clock.now())
       this.#demandPresentKey()
@@ -144,7 +146,7 @@ export class MembershipDesk {
    * itself, else with the root key. Throws `not-found`, `invalid-request`, `forbidden`; `unavailable` during a rebuild.
    */
   giveRole(instance: InstanceId, role: Role | null, reason: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       const target = this.#known(instance)
       if (!isReason(reason)) {
         throw new SelfsameError('invalid-request', `the reason is one line of at most ${reasonLengthMax} characters`)
@@ -162,7 +164,7 @@ export class MembershipDesk {
 
   /** Calls an instance something else. Throws `not-found`, `invalid-request`, `forbidden`. */
   rename(instance: InstanceId, name: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       this.#known(instance)
       if (!isMemberName(name)) {
         throw new SelfsameError('invalid-request', 'the name is not valid: 1 to 64 visible characters, no # and no space at either end')
@@ -174,7 +176,7 @@ export class MembershipDesk {
 
   /** Replaces the key of this instance by `key`; what it wrote stays its own. From here on nothing can be done with the old one. Throws `unavailable` during a rebuild. */
   rotateKey(key: SigningKey): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       const { identity } = this.#options
       this.#demandMembership()
       const claim = signClaim(identity.agent, key, null, identity.instance)
@@ -185,7 +187,7 @@ export class MembershipDesk {
 
   /** Makes of this home, a copy, the instance `cloneIdOf(this one, key)`, under the role that it has. Its invites stay with the original. */
   clone(key: SigningKey, name: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#asked(async () => {
       const { identity } = this.#options
       const { role } = this.#demandMembership()
       const claim = signClaim(identity.agent, key, null, cloneIdOf(identity.instance, key.publicKey))
@@ -275,15 +277,10 @@ export class MembershipDesk {
 
   /**
    * How far the feeds that `isMeant` picks are applied here: the last of each chain of runs, which holds those before it; of
-   * more than a record can name, those applied last. Throws `unavailable` while less is applied here than was.
+   * more than a record can name, those applied last.
    */
   #cutOf(isMeant: (state: FeedState) => boolean): readonly CutPlace[] {
-    const { isRebuilding, ledger } = this.#options.engine
-    if (isRebuilding)
-      throw new SelfsameError(
-        'unavailable',
-        'the memory is being built anew, and how much of it counts is not known until then: try again in a moment',
-      )
+    const { ledger } = this.#options.engine
     const feeds = [...ledger.feeds()].filter((state) => state.applied > 0 && isMeant(state))
     const heads = feeds.map((state) => {
       const hash = ledger.appliedHead(state)
@@ -323,8 +320,18 @@ export class MembershipDesk {
     return invites.value
   }
 
+  /** Nobody who asks waits for long: see `Replica.whole`. */
+  async #asked<T>(act: () => Promise<T>): Promise<T> {
+    await this.#options.whole()
+    return this.#inTurn(act)
+  }
+
+  /**
+   * An act rests on the records and invites that are known here, and a removal on all that is applied: none of that may be lost with a commit that
+   * fails, or be there in part. So each begins when all is durable and whole, and puts what it puts before it waits for anything.
+   */
   #inTurn<T>(act: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(act)
+    const done = this.#turn.then(() => this.#options.engine.readDurably(() => true, act))
     this.#turn = done.catch(() => {})
     return done
   }

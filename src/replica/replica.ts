@@ -121,6 +121,7 @@ export class Replica {
       rootKey: options.rootKey,
       addresses: () => [...new Set([...options.announce, ...this.addresses()])],
       addressesOfOthers: () => new Map(engine.members.members.map(({ key }) => [key, this.#dialer.addressesOf(key)])),
+      whole: () => this.whole(),
       joinRefused: (key, refusal) => this.evidence.peerRefused('refused-join', key, refusal),
     })
     this.#dialer = new Dialer({
