@@ -110,11 +110,19 @@ export class Dialer {
     return [...this.#cards.values()]
   }
 
-  /** Every address known for a member, the most trustworthy first. */
+  /**
+   * Every address known for a member, the most trustworthy first. Whoever has just replaced its key, or become an instance of its own, is where it was
+   * known before: nobody else could tell where it is if nobody had been connected to it since.
+   */
   addressesOf(key: PublicKey): readonly string[] {
-    const member = this.#options.engine.members.memberByKey(key)
-    const card = member === undefined ? undefined : this.#cards.get(member.instance)
-    return [...new Set([...(card?.addresses ?? []), ...[...(this.#found.get(key) ?? [])].toReversed()])]
+    const { members } = this.#options.engine
+    const member = members.memberByKey(key)
+    const line = member === undefined ? [] : members.lineOf(member.instance)
+    const told = line.flatMap((instance) => this.#cards.get(instance)?.addresses ?? [])
+    const isOfLine = (other: PublicKey): boolean => other !== key && line.some((instance) => members.isKeyOf(instance, other))
+    const before = [...this.#found].filter(([other]) => isOfLine(other)).map(([, addresses]) => addresses)
+    const found = [this.#found.get(key) ?? [], ...before].flatMap((addresses) => [...addresses].toReversed())
+    return [...new Set([...told, ...found])]
   }
 
   /** Takes cards of members that are newer than those known, of each the last, and passes them on before long. */

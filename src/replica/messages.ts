@@ -100,7 +100,8 @@ export type ControlMessage =
 export type WantMessage = Extract<ControlMessage, { readonly type: 'want' }>
 
 export type GossipMessage =
-  | { readonly type: 'envelope'; readonly envelope: Envelope }
+  /** Of one feed, in its order and without gaps; one at least. */
+  | { readonly type: 'envelopes'; readonly envelopes: readonly Envelope[] }
   | { readonly type: 'presence'; readonly card: PresenceCard }
   | { readonly type: 'attestation'; readonly attestation: Attestation }
   | { readonly type: 'attest'; readonly request: AttestRequest }
@@ -358,13 +359,16 @@ export function isPresenceOf(card: PresenceCard, key: PublicKey, agent: AgentId)
   return verifySignature(key, presenceDomain, unsignedPresence(agent, card), card.signature)
 }
 
-const gossipTypes = { envelope: 1, presence: 2, attestation: 3, attest: 4 } as const
+/** Envelopes in one gossip message. */
+export const gossipedEnvelopesMax = 32
+
+const gossipTypes = { envelopes: 1, presence: 2, attestation: 3, attest: 4 } as const
 
 export function encodeGossip(message: Exclude<GossipMessage, { type: 'unknown' }>): Uint8Array {
   const type = gossipTypes[message.type]
   switch (message.type) {
-    case 'envelope':
-      return encode([type, envelopeToWire(message.envelope)])
+    case 'envelopes':
+      return encode([type, ...message.envelopes.map((envelope) => envelopeToWire(envelope))])
     case 'presence':
       return encode([type, idToBytes(message.card.instance), message.card.state, message.card.time, message.card.signature])
     case 'attestation':
@@ -381,10 +385,8 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
   if (!Array.isArray(value) || !isUint(value[0])) return refuse('a message is an array that begins with its type')
   const fields = value as readonly unknown[]
   switch (value[0]) {
-    case gossipTypes.envelope: {
-      const envelope = envelopeFromWire(fields[1])
-      return envelope.ok ? ok({ type: 'envelope', envelope: envelope.value }) : envelope
-    }
+    case gossipTypes.envelopes:
+      return runFromWire(fields.slice(1))
     case gossipTypes.presence: {
       const [, instance, state, time, signature] = fields
       if (!isBytes(instance, idBytes.instance) || !isBytes(state) || state.length > presenceBytesMax) return refuse('bad presence')
@@ -402,6 +404,21 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
     default:
       return ok({ type: 'unknown' })
   }
+}
+
+function runFromWire(wire: readonly unknown[]): Result<GossipMessage> {
+  if (wire.length === 0 || wire.length > gossipedEnvelopesMax) return refuse(`envelopes come 1 to ${gossipedEnvelopesMax} at a time`)
+  const envelopes: Envelope[] = []
+  for (const item of wire) {
+    const envelope = envelopeFromWire(item)
+    if (!envelope.ok) return envelope
+    const { feed, sequence } = envelope.value.header
+    const last = envelopes.at(-1)?.header
+    if (last !== undefined && (feed !== last.feed || sequence !== last.sequence + 1))
+      return refuse('envelopes of one message follow each other')
+    envelopes.push(envelope.value)
+  }
+  return ok({ type: 'envelopes', envelopes })
 }
 
 const chunkType = 1

@@ -1,7 +1,8 @@
 /** Which of the envelopes that came together are proven to be their authors': the check before anything is taken in. */
-import type { FeedId, PublicKey } from '../core/index.ts'
+import type { AgentId, FeedId, PublicKey } from '../core/index.ts'
 import { envelopeSize, isSignedBy } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
+import type { Engine } from './engine.ts'
 
 /**
  * Bytes of envelopes that one signature may vouch for. A sender leaves out signatures, and a receiver leaves them unverified,
@@ -12,6 +13,15 @@ export const joinedRunBytes = 64 << 10
 const unsignedBytesMax = 1 << 20
 /** Signatures that do not hold in what came together: whoever sends more is not looked at any further. */
 const forgeriesMax = 8
+
+/** The key that must have signed a feed; undefined where its author is not known as a member. */
+export function authorKeyOf({ header }: Envelope, engine: Engine, agent: AgentId): PublicKey | undefined {
+  if (header.agent !== agent) return undefined
+  const known = engine.ledger.feed(header.feed)
+  if (known !== undefined) return known.key
+  if (header.opening === null) return engine.intake.openingKey(header.feed)
+  return engine.members.isKeyOf(header.opening.instance, header.opening.key) ? header.opening.key : undefined
+}
 
 /**
  * The envelopes, in their order, of which each feed's run is linked by hash and ends in a signature of the feed's key: one

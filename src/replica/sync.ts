@@ -5,7 +5,7 @@
  */
 import { Allowance, bytesToId } from '../core/index.ts'
 import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
-import { envelopeSize, isSignedBy } from '../feed/index.ts'
+import { envelopeSize } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
 import type { Channel, GossipVerdict, Link, LinkId, Transport } from '../network/index.ts'
@@ -17,7 +17,7 @@ import { decodeChunk, decodeControl, decodeGossip, encodeControl, encodeGossip, 
 import type { AddressCard, ControlMessage, FeedRange, GossipMessage, PresenceCard } from './messages.ts'
 import { Parole } from './parole.ts'
 import { Answers } from './serving.ts'
-import { provenEnvelopes } from './proof.ts'
+import { authorKeyOf, provenEnvelopes } from './proof.ts'
 import { RecordExchange } from './record-exchange.ts'
 import { createSession, surplusOf } from './session.ts'
 import type { Session, Told } from './session.ts'
@@ -100,7 +100,7 @@ export class Sync {
     this.#options = options
     this.boot = options.random.bytes(16)
     this.#forgeryNotes = new Allowance(options.clock, forgeryNotesPerSecond, forgeryNotesMost)
-    this.#gossiping = new Gossiping(options.transport, options.clock)
+    this.#gossiping = new Gossiping({ ...options, peers: () => this.#sessions.size })
     this.#twins = new TwinWatch({
       identity: options.identity,
       random: options.random,
@@ -170,6 +170,7 @@ export class Sync {
     this.#cancelPing = null
     this.#cancelPlan?.()
     this.#cancelPlan = null
+    this.#gossiping.stop()
   }
 
   linkOpened(link: Link): void {
@@ -238,16 +239,18 @@ export class Sync {
     if (message.type === 'presence') return presenceReceived(message.card) ? 'accept' : 'ignore'
     if (message.type === 'attestation') return attestationReceived(message.attestation) ? 'accept' : 'ignore'
     if (message.type === 'attest') return attestRequestReceived(message.request) ? 'accept' : 'ignore'
-    const { envelope } = message
-    const { header } = envelope
-    if (header.agent !== identity.agent) return 'reject'
-    const key = this.#keyOf(envelope)
-    if (key === undefined || !engine.takes(header) || header.sequence <= engine.reaches(header.feed)) return 'ignore'
-    if (!isSignedBy(envelope, key)) {
-      this.#noteForgery({ feed: header.feed, sequence: header.sequence }, 'a forged envelope was refused: its author did not sign it')
+    const [first] = message.envelopes as [Envelope]
+    if (message.envelopes.some(({ header }) => header.agent !== identity.agent)) return 'reject'
+    const key = authorKeyOf(first, engine, identity.agent)
+    const { feed, sequence } = first.header
+    const fresh = message.envelopes.filter(({ header }) => engine.takes(header) && header.sequence > engine.reaches(feed))
+    if (key === undefined || fresh.length === 0) return 'ignore'
+    const proven = provenEnvelopes(fresh, () => key)
+    if (proven.length < fresh.length) {
+      this.#noteForgery({ feed, sequence }, 'a forged envelope was refused: its author did not sign it')
       return 'reject'
     }
-    engine.offer([envelope])
+    engine.offer(proven)
     return 'accept'
   }
 
@@ -256,7 +259,7 @@ export class Sync {
   }
 
   /** Gossips what is no envelope: those go by themselves. */
-  publish(message: Exclude<GossipMessage, { type: 'envelope' | 'unknown' }>): void {
+  publish(message: Exclude<GossipMessage, { type: 'envelopes' | 'unknown' }>): void {
     this.#options.transport.publish(encodeGossip(message))
   }
 
@@ -467,7 +470,7 @@ export class Sync {
   }
 
   #chunk(session: Session, bytes: Uint8Array): void {
-    const { clock, engine, repair } = this.#options
+    const { clock, engine, identity, repair } = this.#options
     const { want } = session
     if (want === null) return this.#drop(session, 'it sent what was not asked for')
     const chunk = decodeChunk(bytes)
@@ -480,7 +483,7 @@ export class Sync {
       want.bytes += envelopeSize(envelope)
     }
     if (want.bytes > wantBytes + answerOverrunMax) return this.#drop(session, 'it sent more than was asked for')
-    const envelopes = provenEnvelopes(chunk.value.envelopes, (envelope) => this.#keyOf(envelope))
+    const envelopes = provenEnvelopes(chunk.value.envelopes, (envelope) => authorKeyOf(envelope, engine, identity.agent))
     if (envelopes.length > 0) want.progressAt = clock.monotonic()
     if (envelopes.length < chunk.value.envelopes.length)
       this.#noteForgery({ peer: session.member.name }, 'envelopes were refused that are not proven to be by a member')
@@ -492,17 +495,6 @@ export class Sync {
     for (const feed of want.untaken) session.lacking.delete(feed)
     this.#release(session)
     this.plan()
-  }
-
-  /** The key that must have signed a feed; undefined where its author is not known as a member. */
-  #keyOf(envelope: Envelope): PublicKey | undefined {
-    const { engine, identity } = this.#options
-    const { header } = envelope
-    if (header.agent !== identity.agent) return undefined
-    const known = engine.ledger.feed(header.feed)
-    if (known !== undefined) return known.key
-    if (header.opening === null) return engine.intake.openingKey(header.feed)
-    return engine.members.isKeyOf(header.opening.instance, header.opening.key) ? header.opening.key : undefined
   }
 
   // Liveness

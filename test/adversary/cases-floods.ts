@@ -270,7 +270,7 @@ export const casesFloods: readonly Case[] = [
       return gossipFlood(arena, () => {
         clock = (clock + 1) % 2_000
         const body = forgeEntry(feed, `spam-${Math.floor(feed.length / 2_000)}`, clock, 'spam')
-        return encodeGossip({ type: 'envelope', envelope: feed.next([body]) })
+        return encodeGossip({ type: 'envelopes', envelopes: [feed.next([body])] })
       })
     },
   },
@@ -280,7 +280,7 @@ export const casesFloods: readonly Case[] = [
     ...madeToWait,
     attack: (arena) => {
       const forger = { ...arena.forger, key: createSigningKey(systemRandom) }
-      return gossipFlood(arena, () => encodeGossip({ type: 'envelope', envelope: forgeFeed(forger).next([]) }))
+      return gossipFlood(arena, () => encodeGossip({ type: 'envelopes', envelopes: [forgeFeed(forger).next([])] }))
     },
   },
   {

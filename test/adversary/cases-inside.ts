@@ -169,7 +169,7 @@ export const casesInside: readonly Case[] = [
       const feed = forgeFeed(arena.forger)
       const forged = feed.next([], { feed: arena.theirs.feed as FeedId, sequence: 1_000_000, previous: systemHash(), opening: null })
       const publish = (await openLink(arena), await arena.peer.gossip(arena.agent))
-      for (let turn = 0; turn < 5; turn += 1) await publish(encodeGossip({ type: 'envelope', envelope: forged }))
+      for (let turn = 0; turn < 5; turn += 1) await publish(encodeGossip({ type: 'envelopes', envelopes: [forged] }))
       await serve(arena, [forged])
       await pause(arena, 60_000)
     },
@@ -209,7 +209,7 @@ export const casesInside: readonly Case[] = [
       const feed = forgeFeed(arena.forger)
       const envelope = feed.next([forgeEntry(feed, 'attacked', 0, 'written by a reader')])
       const publish = (await openLink(arena), await arena.peer.gossip(arena.agent))
-      await publish(encodeGossip({ type: 'envelope', envelope }))
+      await publish(encodeGossip({ type: 'envelopes', envelopes: [envelope] }))
       await serve(arena, [envelope])
       await pause(arena, 60_000)
     },

@@ -48,10 +48,8 @@ function transportOf(on: MemoryNetwork): ReturnType<MemoryNetwork['attach']> {
   const send = transport.send.bind(transport)
   transport.publish = (bytes) => {
     const message = decodeGossip(bytes)
-    if (message.ok && message.value.type === 'envelope') {
-      const { feed, sequence } = message.value.envelope.header
-      say({ says: 'told', feed, have: sequence })
-    }
+    if (message.ok && message.value.type === 'envelopes')
+      for (const { header } of message.value.envelopes) say({ says: 'told', feed: header.feed, have: header.sequence })
     publish(bytes)
   }
   transport.send = (link, channel, bytes) => {

@@ -173,7 +173,7 @@ export class SimNode {
 
   /** An envelope comes by gossip, as from a copy of this home. */
   hearGossip(envelope: Envelope): void {
-    this.#life?.handlers?.gossip(this.#identity.key.publicKey, encodeGossip({ type: 'envelope', envelope }))
+    this.#life?.handlers?.gossip(this.#identity.key.publicKey, encodeGossip({ type: 'envelopes', envelopes: [envelope] }))
   }
 
   /** Hears, as on one network, where another is. */

@@ -64,10 +64,10 @@ export class Witness {
   /** Nothing is gossiped before it is on the disk. */
   gossiped(bytes: Uint8Array, disk: SimDisk): void {
     const message = decodeGossip(bytes)
-    if (!message.ok || message.value.type !== 'envelope') return
-    const { hash, header } = message.value.envelope
-    if ((disk.readable.locate(hash)?.position ?? null) === null)
-      this.#fault(`gossiped ${header.feed}:${header.sequence} before it was durable`)
+    if (!message.ok || message.value.type !== 'envelopes') return
+    for (const { hash, header } of message.value.envelopes)
+      if ((disk.readable.locate(hash)?.position ?? null) === null)
+        this.#fault(`gossiped ${header.feed}:${header.sequence} before it was durable`)
   }
 
   /** Nothing is told before it is on the disk. Returns what kind of message it is. */

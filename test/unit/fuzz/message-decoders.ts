@@ -409,7 +409,7 @@ export const messageDecoders: readonly Decoder[] = [
     (message, bytes) => {
       if (message.type === 'unknown') return
       sameFields(encodeGossip(message), bytes)
-      if (message.type === 'envelope') verifyEnvelope(message.envelope)
+      if (message.type === 'envelopes') message.envelopes.forEach(verifyEnvelope)
       else if (message.type === 'attestation') isAttestationOf(message.attestation, keys[1].publicKey, agent)
       else if (message.type === 'attest') isAttestRequestOf(message.request, keys[1].publicKey, agent)
       else isPresenceOf(message.card, keys[1].publicKey, agent)

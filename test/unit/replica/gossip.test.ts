@@ -22,7 +22,7 @@ it('an envelope that is gossiped is taken only with the signature of its author'
   await forwarder.transport.start(forwarder.handlers)
   await group.settle(forwarder.transport.dial(null, ['/memory/0']))
   const have = async (gossiped: Envelope): Promise<number | undefined> => {
-    forwarder.transport.publish(encodeGossip({ type: 'envelope', envelope: gossiped }))
+    forwarder.transport.publish(encodeGossip({ type: 'envelopes', envelopes: [gossiped] }))
     await group.pass(100)
     return reader.store.feeds().find(({ feed }) => feed === stored.feed)?.have
   }

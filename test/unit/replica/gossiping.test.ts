@@ -30,3 +30,27 @@ describe('a flood of writes', () => {
     expect(other.reader.entryTotal()).toBe(61)
   })
 })
+
+describe('writes that follow each other', () => {
+  it.each([
+    [2, 20, 20],
+    [11, 1, 12],
+  ])('of one of %i instances are told in %i to %i messages, and all have them at once', async (size, least, most) => {
+    let messages = 0
+    const group = await openGroup(
+      Array.from({ length: size }, () => 'writer' as const),
+      { sent: (channel) => void (messages += channel === 'gossip' ? 1 : 0) },
+    )
+    const [writer, ...others] = group.replicas as [Replica, ...Replica[]]
+    for (const replica of group.replicas) await group.settle(replica.startNetwork())
+    await group.pass(5_000)
+    messages = 0
+    for (let index = 0; index < 20; index += 1) {
+      await group.settle(writer.write({ operations: [{ type: 'append', name: 'memory', entry: { text: `${index}` } }] }))
+    }
+    await group.pass(100)
+    expect(messages).toBeGreaterThanOrEqual(least)
+    expect(messages).toBeLessThanOrEqual(most)
+    for (const { reader } of others) expect(reader.entryTotal()).toBe(20)
+  })
+})
