@@ -115,9 +115,11 @@ export class Dialer {
    * known before: nobody else could tell where it is if nobody had been connected to it since.
    */
   addressesOf(key: PublicKey): readonly string[] {
-    const { members } = this.#options.engine
+    const { engine, identity } = this.#options
+    const { members } = engine
     const member = members.memberByKey(key)
-    const line = member === undefined ? [] : members.lineOf(member.instance)
+    // A clone of this one is not where this one is.
+    const line = member === undefined ? [] : members.lineOf(member.instance).filter((instance) => instance !== identity.instance)
     const told = line.flatMap((instance) => this.#cards.get(instance)?.addresses ?? [])
     const isOfLine = (other: PublicKey): boolean => other !== key && line.some((instance) => members.isKeyOf(instance, other))
     const before = [...this.#found].filter(([other]) => isOfLine(other)).map(([, addresses]) => addresses)
