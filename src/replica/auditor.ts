@@ -18,8 +18,9 @@ const sliceSteps = 32
 /** A slice is followed by a rest so many times as long: a hundredth of the time. While somebody waits, a third. */
 const restFactor = 99
 const hurryRestFactor = 2
-/** The shortest rest, milliseconds. */
+/** The shortest rest, and that while there is nothing to look at, milliseconds. */
 const restMsMin = 50
+const idleRestMs = 1_000
 /** Milliseconds for which a document has to rest before it is digested: one that changes all the time would be digested in vain. */
 const settleMs = 2_000
 /**
@@ -172,11 +173,15 @@ export class Auditor {
     const isReadable = engine.isReadable && !engine.isRebuilding
     const { document: current = null } = this.#job ?? {}
     if (isReadable) for (const hurry of this.#hurried) hurry.left ??= new Set([...this.#due.keys(), ...(current === null ? [] : [current])])
+    let restMs = restMsMin
     for (let step = 0; isReadable && step < sliceSteps && clock.monotonic() - beganAt < sliceMs; step += 1) {
       let document: DocumentId | null = null
       try {
         this.#job ??= this.#nextJob(beganAt)
-        if (this.#job === null) break
+        if (this.#job === null) {
+          restMs = idleRestMs
+          break
+        }
         document = this.#job.document
         if (this.#job.steps.next().done === true) this.#job = null
       } catch (error) {
@@ -193,7 +198,7 @@ export class Auditor {
     for (const { done, left } of hurried) if (left?.size === 0) done()
     const isHurried = this.#hurried.length > 0
     const spent = clock.monotonic() - beganAt
-    if (this.#isRunning) this.#next(isHurried && isReadable ? spent * hurryRestFactor : Math.max(restMsMin, spent * restFactor))
+    if (this.#isRunning) this.#next(isHurried && isReadable ? spent * hurryRestFactor : Math.max(restMs, spent * restFactor))
   }
 
   #nextJob(now: number): Job | null {
