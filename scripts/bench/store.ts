@@ -58,7 +58,7 @@ function batchAt(sequence: number, count: number): WriteBatch {
       },
     ],
     envelopes,
-    positions: envelopes.map(({ sequence: at }) => ({ feed, sequence: at, position: at, changed: null })),
+    positions: envelopes.map(({ sequence: at }) => ({ feed, sequence: at, position: at, changed: null, history: 0 })),
     touches: envelopes.map(({ sequence: at, hash }) => ({ document, feed, sequence: at, hash, position: at })),
     documents: [{ document, kind: 'log', name: 'memory' }],
     segments: [{ document, feed, segment: { day: 20_000, number: 0 }, entries: last.sequence, sequence: last.sequence }],

@@ -3,7 +3,7 @@
  * way. Between commits it equals the store; while a batch is built it is ahead of it, and reads here see that batch.
  * When a commit fails it is loaded anew. It knows nothing of documents, members or peers.
  */
-import { assert } from '../core/index.ts'
+import { assert, hashToId, idToBytes } from '../core/index.ts'
 import type { DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, Stamp } from '../core/index.ts'
 import { clientIdOf, decodeHeader, envelopeSize } from '../feed/index.ts'
 import type { Envelope } from '../feed/index.ts'
@@ -47,6 +47,7 @@ export class Ledger {
   readonly #feeds = new Map<FeedId, FeedState>()
   readonly #feedsByClient = new Map<number, FeedId>()
   #lastPosition: number
+  #history: number
   #rows: BatchRows = emptyRows()
   /** Of the batch under way: envelopes by hash and by place, and what was applied. */
   readonly #pendingByHash = new Map<EnvelopeHash, Envelope>()
@@ -65,6 +66,7 @@ export class Ledger {
     for (const row of store.feeds()) this.#addFeed({ ...row, appliedPosition: null })
     this.#countWaiting()
     this.#lastPosition = store.lastPosition()
+    this.#history = store.history(this.#lastPosition) ?? 0
   }
 
   feed(feed: FeedId): FeedState | undefined {
@@ -184,7 +186,8 @@ export class Ledger {
     this.#addWaiting(state.instance, -envelopeSize(envelope))
     state.applied = sequence
     state.appliedPosition = this.#lastPosition
-    this.#rows.positions.push({ feed, sequence, position: this.#lastPosition, changed })
+    this.#history = historyAfter(this.#history, envelope.hash)
+    this.#rows.positions.push({ feed, sequence, position: this.#lastPosition, changed, history: this.#history })
     this.#pendingApplied.add(envelope.hash)
     for (const row of growth) {
       this.#rows.past.push(row)
@@ -384,6 +387,13 @@ export function storedToEnvelope(stored: StoredEnvelope): Envelope {
   const header = decodeHeader(headerBytes)
   assert(header.ok, 'a stored header does not decode')
   return { header: header.value, headerBytes, hash, signature, bodies }
+}
+
+/** As in `PositionRow`: what stands for a history and the envelope that follows it. */
+function historyAfter(history: number, hash: EnvelopeHash): number {
+  const before = Buffer.alloc(6)
+  before.writeUIntBE(history, 0, 6)
+  return Number.parseInt(hashToId('selfsame/history/1', before, idToBytes(hash)).slice(0, 12), 16)
 }
 
 /** What `read` gives, or `otherwise` where it comes upon a damaged envelope. */

@@ -212,13 +212,13 @@ export class Reader {
     const stored = this.#engine.store.appliedAfter(position, limit)
     const changes = stored.flatMap((envelope) => this.#changesOf(envelope)).slice(seen)
     const last = stored.at(-1)
-    return { changes, cursor: last === undefined ? cursor : cursorOf(last), more: stored.length === limit }
+    return { changes, cursor: last === undefined ? cursor : this.#cursorAt(placeOf(last)), more: stored.length === limit }
   }
 
   #changesOf(stored: StoredEnvelope): Change[] {
     const envelope = storedToEnvelope(stored)
     const { feed, sequence, stamp } = envelope.header
-    const cursor = cursorOf(stored)
+    const cursor = this.#cursorAt(placeOf(stored))
     const author = this.#authorOf(feed)
     const placed = this.#shownEntries(envelope)
     const changes: Change[] = []
@@ -311,22 +311,22 @@ export class Reader {
     return documentIdOf(mainSpace, kind, name)
   }
 
+  /** Names a place in this store's order of applying, and what was applied up to there, so that another state of the home cannot take it for its own. */
   #cursorAt(position: number): string {
     if (position === 0) return this.cursorStart
-    const [stored] = this.#engine.store.appliedAfter(position - 1, 1)
-    assert(stored !== undefined, 'the last position is not there')
-    return cursorOf(stored)
+    const history = this.#engine.store.history(position)
+    assert(history !== undefined, 'a cursor belongs to a position')
+    return `${position}-${history.toString(16).padStart(12, '0')}`
   }
 
   /** Where a cursor resumes: after a position, and after how many changes of the envelope that follows it. */
   #placeOf(cursor: string): { readonly position: number; readonly seen: number } {
     if (cursor === this.cursorStart) return { position: 0, seen: 0 }
-    const parts = /^([1-9][0-9]{0,14})-([0-9a-f]{16})(?:\.([1-9][0-9]{0,3}))?$/.exec(cursor)
+    const parts = /^([1-9][0-9]{0,14})-([0-9a-f]{12})(?:\.([1-9][0-9]{0,3}))?$/.exec(cursor)
     if (parts === null)
       throw new SelfsameError('invalid-request', `${JSON.stringify(cursor)} is not a cursor: give back one that you were given`)
     const position = Number(parts[1])
-    const [stored] = this.#engine.store.appliedAfter(position - 1, 1)
-    if (stored === undefined || cursorOf(stored) !== `${position}-${parts[2]}`) {
+    if (this.#engine.store.history(position) !== Number.parseInt(parts[2] as string, 16)) {
       throw new SelfsameError(
         'cursor-expired',
         'this home is not in the state that the cursor was given in: read the documents again, then watch from now',
@@ -336,8 +336,7 @@ export class Reader {
   }
 }
 
-/** Names a place in this store's order of applying, and by its hash what stands there, so that a copy of the home cannot take it for its own. */
-function cursorOf(stored: StoredEnvelope): string {
+function placeOf(stored: StoredEnvelope): number {
   assert(stored.position !== null, 'a cursor belongs to an applied envelope')
-  return `${stored.position}-${stored.hash.slice(0, 16)}`
+  return stored.position
 }

@@ -47,7 +47,7 @@ function addEnvelopes(program: ProgramBuilder, batch: WriteBatch): void {
     program.name('feed', row.feed).number(row.sequence).bytes(row.signature).number(crc32(row.signature)).run(run.sign)
   }
   for (const row of batch.positions ?? []) {
-    program.name('feed', row.feed).number(row.sequence).number(row.position).bytes(row.changed).run(run.place)
+    program.name('feed', row.feed).number(row.sequence).number(row.position).bytes(row.changed).number(row.history).run(run.place)
   }
 }
 

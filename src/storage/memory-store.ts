@@ -190,6 +190,10 @@ class TableStore implements MemoryStore {
     return this.#derived.applied.last?.position ?? 0
   }
 
+  history(position: number): number | undefined {
+    return this.#derived.applied.get({ position })?.history
+  }
+
   past(feed: FeedId, sequence: number): ReadonlyMap<FeedId, number> {
     const past = new Map<FeedId, number>()
     for (const [other, rows] of this.#derived.past.get(feed) ?? []) {

@@ -102,8 +102,11 @@ const fourth = `
   alter table envelope add column bodies integer;
 `
 
+/** What stands for all that was applied up to a position: 0 where that was before this. */
+const fifth = `alter table applied add column history integer not null default 0;`
+
 /** In order; each is released with the version of the schema that is its number. */
-export const migrations: readonly string[] = [first, second, third, fourth]
+export const migrations: readonly string[] = [first, second, third, fourth, fifth]
 
 /**
  * Brings the database to the newest schema, in one transaction. Answers how many steps were taken.

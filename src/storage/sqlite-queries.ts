@@ -85,6 +85,7 @@ export function prepareQueries(database: DatabaseSync) {
       'select id & 255, hash48, salt, bytes from body where id between ?1 << 8 and (?1 << 8) | 255 order by id',
     ),
     lastPosition: prepare<[number | null]>(database, 'select max(position) from applied'),
+    history: prepare<[number]>(database, 'select history from applied where position = ?'),
     // Seeks once for each other feed, and not through all rows of the feed.
     past: prepare<[Bytes, number]>(
       database,

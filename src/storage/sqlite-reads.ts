@@ -116,6 +116,10 @@ export class SqliteReads implements StoreReads {
     return this.queries.lastPosition.first()?.[0] ?? 0
   }
 
+  history(position: number): number | undefined {
+    return this.queries.history.first(position)?.[0]
+  }
+
   past(feed: FeedId, sequence: number): ReadonlyMap<FeedId, number> {
     return new Map(this.queries.past.all(idToBytes(feed), sequence).map(([other, reach]) => [bytesToId<FeedId>(other), reach]))
   }

@@ -28,7 +28,7 @@ const table = {
   addBody: { sql: 'insert into body (id, hash48, salt, bytes) values ((?1 << 40) | (?2 << 8) | ?3, ?4, ?5, ?6)' },
   sign: { sql: 'update envelope set signature = ?3, signature_crc = ?4 where id = (?1 << 32) | ?2', mustChange: true },
   place: {
-    sql: 'insert into applied (envelope, position, changed) select id, ?3, ?4 from envelope where id = (?1 << 32) | ?2',
+    sql: 'insert into applied (envelope, position, changed, history) select id, ?3, ?4, ?5 from envelope where id = (?1 << 32) | ?2',
     mustChange: true,
   },
   putPast: {

@@ -58,6 +58,11 @@ export interface PositionRow {
   readonly position: number
   /** Derived: what it changed, in the engine's encoding, where its bodies alone do not tell. */
   readonly changed: Uint8Array | null
+  /**
+   * Derived: 48 bits that stand for all that has a position up to this one, in its order. Two stores have the same where they applied the same, in the
+   * same order; that they have the same envelope at one position says nothing of what came before it.
+   */
+  readonly history: number
 }
 
 export interface EnvelopePlace {
@@ -306,6 +311,8 @@ export interface StoreReads {
   appliedAfter(position: number, limit: number): readonly StoredEnvelope[]
   /** The greatest position, 0 where nothing is materialised. */
   lastPosition(): number
+  /** As in `PositionRow`; undefined where the position is not given. */
+  history(position: number): number | undefined
 
   /** The declared past of an envelope as far as rows say: for each other feed the greatest sequence. */
   past(feed: FeedId, sequence: number): ReadonlyMap<FeedId, number>

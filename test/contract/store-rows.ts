@@ -57,7 +57,7 @@ export function appendedBy(from: number, count: number): WriteBatch {
   return {
     feeds: [feedRow(envelopes.at(-1) as EnvelopeRow, from + count - 1)],
     envelopes,
-    positions: envelopes.map(({ sequence }) => ({ feed, sequence, position: sequence, changed: null })),
+    positions: envelopes.map(({ sequence }) => ({ feed, sequence, position: sequence, changed: null, history: 1 })),
     touches: envelopes.map(({ sequence, hash }) => ({ document, feed, sequence, hash, position: sequence })),
   }
 }
@@ -204,6 +204,7 @@ function createWorld(): { batchOf(cleared: boolean, steps: readonly Step[]): Req
       sequence: row.sequence,
       position,
       changed: row.sequence % 3 === 0 ? bytesOf(`changed ${position}`, 9) : null,
+      history: (position * 97) % 2 ** 48,
     })
     batch.touches.push({ document, feed: row.feed, sequence: row.sequence, hash: row.hash, position })
   }
@@ -326,6 +327,7 @@ export function readAll(store: Store): Record<string, unknown> {
     places: chains.flat().map((envelope) => store.locate(envelope.hash)),
     applied: [store.appliedAfter(0, 1_000), store.appliedAfter(3, 2)],
     lastPosition: store.lastPosition(),
+    histories: sequences.map((position) => store.history(position)),
     past: feeds.map((feed) => sequences.map((sequence) => pairsSorted(store.past(feed, sequence)))),
     documents: [store.documents(), documents.map((document) => store.document(document))],
     heads: documents.map((document) => store.documentHeads(document)),

@@ -85,9 +85,9 @@ describe.each([
   test('places envelopes in the commit that stores them or in a later one', async () => {
     const store = await open()
     const rows = [envelopeRow(feed, 1), envelopeRow(other, 1), envelopeRow(other, 2)]
-    await store.commit({ envelopes: rows, positions: [{ feed: other, sequence: 1, position: 1, changed: Uint8Array.of(7) }] })
+    await store.commit({ envelopes: rows, positions: [{ feed: other, sequence: 1, position: 1, changed: Uint8Array.of(7), history: 1 }] })
     expect(store.locate(rows[0]!.hash)).toEqual({ feed, sequence: 1, position: null })
-    await store.commit({ positions: [{ feed, sequence: 1, position: 2, changed: null }] })
+    await store.commit({ positions: [{ feed, sequence: 1, position: 2, changed: null, history: 1 }] })
     expect(store.locate(rows[0]!.hash)).toEqual({ feed, sequence: 1, position: 2 })
     expect(store.appliedAfter(0, 9).map(({ feed: of, position, changed }) => [of, position, changed])).toEqual([
       [other, 1, Uint8Array.of(7)],
@@ -112,7 +112,7 @@ describe.each([
     const rows = [envelopeRow(feed, 1), envelopeRow(other, 1), envelopeRow(feed, 2)]
     await store.commit({
       envelopes: rows,
-      positions: rows.map((row, index) => ({ feed: row.feed, sequence: row.sequence, position: index + 1, changed: null })),
+      positions: rows.map((row, index) => ({ feed: row.feed, sequence: row.sequence, position: index + 1, changed: null, history: 1 })),
       touches: rows.map((row, index) => ({ document, feed: row.feed, sequence: row.sequence, hash: row.hash, position: index + 1 })),
     })
     expect(store.touchesAfter(document, 1, 9).map((row) => row.hash)).toEqual([rows[1]!.hash, rows[2]!.hash])
@@ -311,6 +311,7 @@ describe.each([
         sequence: row.sequence,
         position: index + 1,
         changed: Uint8Array.of(index),
+        history: index + 7,
       })),
       touches: order.map((row, index) => ({ document, feed: row.feed, sequence: row.sequence, hash: row.hash, position: index + 1 })),
     })
@@ -342,7 +343,7 @@ describe.each([
     const { store, again } = await openBoth()
     await store.commit({ ...appendedBy(1, 3), entries: [{ document, time: 1, id: entryId(1) }] })
     const before = readAll(store)
-    const position = { feed, sequence: 1, position: 1, changed: null }
+    const position = { feed, sequence: 1, position: 1, changed: null, history: 1 }
     const failure = await failureOf(store.commit({ derivedCleared: true, positions: [position, { ...position, sequence: 2 }] }))
     expect(failure).toMatchObject({ outcome: 'unknown' })
     expect(readAll(await again())).toEqual(before)
@@ -363,18 +364,21 @@ describe.each([
       envelopes: [envelopeRow(feed, 3), envelopeRow(feed, 2)],
     },
     'an envelope twice': { meta: new Map([['x', Uint8Array.of(1)]]), envelopes: [envelopeRow(feed, 3), envelopeRow(feed, 3)] },
-    'a position that is taken': { envelopes: [envelopeRow(feed, 3)], positions: [{ feed, sequence: 3, position: 1, changed: null }] },
+    'a position that is taken': {
+      envelopes: [envelopeRow(feed, 3)],
+      positions: [{ feed, sequence: 3, position: 1, changed: null, history: 1 }],
+    },
     'a second position for an envelope': {
       envelopes: [envelopeRow(feed, 3)],
-      positions: [{ feed, sequence: 1, position: 9, changed: null }],
+      positions: [{ feed, sequence: 1, position: 9, changed: null, history: 1 }],
     },
     'two positions for a new envelope': {
       envelopes: [envelopeRow(feed, 3)],
-      positions: [3, 4].map((position) => ({ feed, sequence: 3, position, changed: null })),
+      positions: [3, 4].map((position) => ({ feed, sequence: 3, position, changed: null, history: 1 })),
     },
     'a position for an envelope that is not stored': {
       envelopes: [envelopeRow(feed, 3)],
-      positions: [{ feed, sequence: 8, position: 9, changed: null }],
+      positions: [{ feed, sequence: 8, position: 9, changed: null, history: 1 }],
     },
     'a signature for an envelope that is not stored': {
       envelopes: [envelopeRow(feed, 3)],

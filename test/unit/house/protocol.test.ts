@@ -7,7 +7,7 @@ const protocol = readProjectFile('docs/PROTOCOL.md')
 const messages = readProjectFile('src/replica/messages.ts')
 
 /** What is hashed for this instance alone: neither sent nor compared with others. */
-const ownDomains = ['selfsame/home/1', 'selfsame/snapshot/1', 'selfsame/token/1']
+const ownDomains = ['selfsame/history/1', 'selfsame/home/1', 'selfsame/snapshot/1', 'selfsame/token/1']
 
 /** Names by number of one of the tables of message types, in the code and in the document. */
 function typesInCode(name: string): ReadonlyMap<number, string> {

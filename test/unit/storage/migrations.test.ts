@@ -36,6 +36,12 @@ function writeFirstVersion(path: string, source: string): void {
   database.close()
 }
 
+/** All but what stands for the order of what was applied: the first version did not keep that. */
+function readable(store: Store): object {
+  const { histories: _, ...others } = readAll(store)
+  return others
+}
+
 test('a database of the first version answers everything as before, and goes on', async () => {
   await fc.assert(
     fc.asyncProperty(batchesArbitrary, async (batches) => {
@@ -46,9 +52,9 @@ test('a database of the first version answers everything as before, and goes on'
       await store.close()
       writeFirstVersion(first, newest)
       const stores = [await open(newest), await open(first)] as const
-      expect(readAll(stores[1])).toEqual(readAll(stores[0]))
+      expect(readable(stores[1])).toEqual(readable(stores[0]))
       for (const batch of batches.slice(half)) for (const each of stores) await each.commit(batch)
-      expect(readAll(stores[1])).toEqual(readAll(stores[0]))
+      expect(readable(stores[1])).toEqual(readable(stores[0]))
       for (const each of stores) await each.close()
       for (const path of [newest, first]) rmSync(path)
     }),
