@@ -13,9 +13,9 @@ import type { Identity } from './writer.ts'
 
 /**
  * Milliseconds before the first try again, and by how much each wait is longer than the one before: after t seconds of trying in vain the wait is
- * √(2t) seconds. Twice as long each time would find a peer that was cut off for a minute half a minute late.
+ * √t seconds. Twice as long each time would find a peer that was cut off for a minute half a minute late.
  */
-const backoffMsStep = 1_000
+const backoffMsStep = 500
 /** Milliseconds at most between tries: how long a machine that came back may stay unnoticed if it cannot dial itself. */
 const backoffMsMax = 60_000
 /** Milliseconds for which the instance with the greater key leaves the first dial to the other: two at once cost a link. */
