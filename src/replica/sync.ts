@@ -353,11 +353,13 @@ export class Sync {
     this.plan()
   }
 
-  #committed({ changed, own, records }: Committed): void {
+  #committed({ changed, isLoadedAnew, own, records }: Committed): void {
     const { engine } = this.#options
     this.#telling.changed()
     const fits = this.#gossiping.publish(own)
     if (records.length > 0) this.#membersChanged(records)
+    // What was on its way to the disk when peers told of it is not here any more.
+    if (isLoadedAnew) for (const session of this.#sessions.values()) this.#lookAgain(session)
     const frontier = engine.frontier()
     for (const session of this.#sessions.values()) {
       let waited = !fits
@@ -391,7 +393,7 @@ export class Sync {
     }
   }
 
-  /** Asks again for what was refused while its author was not known: a record that waits for a commit can be later than what it admits. */
+  /** Asks again for what is lacking although a peer told of it: it was lost with a commit, or its author was not known while a record waited for one. */
   #lookAgain({ lacking, theirs }: Session): void {
     for (const [feed, { have }] of theirs)
       if (have > this.#options.engine.reaches(feed) && !lacking.has(feed)) lacking.set(feed, Number.NEGATIVE_INFINITY)

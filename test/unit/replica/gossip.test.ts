@@ -44,3 +44,25 @@ it('what gossip lost is fetched at once, long before peers next compare how far 
     expect(entries.map(({ content }) => content.text)).toEqual([text])
   }
 })
+
+it('what was gossiped and lost with a commit that failed is asked for at once', async () => {
+  let disk: Promise<unknown> | null = null
+  const group = await openGroup(['admin', 'writer'], {
+    async commitVia(apply) {
+      await disk
+      apply()
+    },
+  })
+  const [reader, author] = group.replicas as [Replica, Replica]
+  for (const replica of group.replicas) await group.settle(replica.startNetwork())
+  await group.pass(15_000)
+  const failing = Promise.withResolvers<never>()
+  disk = failing.promise
+  await group.settle(author.write({ operations: [{ type: 'append', name: 'memory', entry: { text: 'lost' } }] }))
+  // By now its author has told that it has it, too.
+  await group.pass(500)
+  disk = null
+  failing.reject(new Error('EIO'))
+  await group.pass(1_000)
+  expect(reader.reader.entryTotal()).toBe(1)
+})
