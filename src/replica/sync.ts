@@ -493,8 +493,8 @@ export class Sync {
     engine.offer(envelopes)
     repair.offer(envelopes, session.member.label)
     if (!chunk.value.last) return
-    // What was asked for and did not come in a form that can be used is not asked of this peer again before it tells its frontier anew.
-    for (const feed of want.untaken) session.lacking.delete(feed)
+    // An answer that is full does not come to all feeds. Where nothing came that can be used, nothing is asked for again before this peer tells its frontier anew.
+    if (want.untaken.size === want.next.size) for (const feed of want.untaken) session.lacking.delete(feed)
     this.#release(session)
     this.plan()
   }
