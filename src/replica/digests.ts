@@ -3,15 +3,19 @@
  * digested from its envelopes, segment by segment; any other document from its snapshot and the envelopes after it.
  */
 import { SelfsameError, encode, hashAlgorithm, hashToId, idToBytes } from '../core/index.ts'
-import type { DocumentId, VersionKey } from '../core/index.ts'
+import type { DocumentId, FeedId, VersionKey } from '../core/index.ts'
 import { openLiveDocument, segmentDigest } from '../document/index.ts'
 import type { LiveDocument, LiveKind } from '../document/index.ts'
+import type { SegmentName } from '../feed/index.ts'
 import type { SegmentRow, StoreReads } from '../storage/index.ts'
 import { storedToEnvelope } from './ledger.ts'
 import { storedUpdates, updateBodiesOf } from './materialiser.ts'
 
 /** Digests of segments kept: a segment's digest never changes once another follows it. 200 bytes each. */
 const segmentDigestsMax = 10_000
+/** Envelopes that are read at once, and in one step: as many as a segment of single entries has. */
+const touchesPage = 32
+const touchesPerStep = 512
 /** Tries to digest a log that is being written to, before giving up. */
 const digestTriesMax = 5
 
@@ -38,6 +42,8 @@ export function openStored(store: StoreReads, document: DocumentId, kind: LiveKi
 export class Digests {
   readonly #storeNow: () => StoreReads
   readonly #segments = new Map<string, string>()
+  /** How often all was forgotten: what is being read then is of an order of applying that is not any more. */
+  #forgotten = 0
 
   /** `store`: the one to read from, asked for each time. */
   constructor(store: () => StoreReads) {
@@ -55,17 +61,11 @@ export class Digests {
     for (let tries = 0; tries < digestTriesMax; tries += 1) {
       const versionKey = versionKeyOf(this.#storeNow(), document)
       const segments = this.#storeNow().segments(document)
-      const digests: string[] = []
-      for (const [index, segment] of segments.entries()) {
-        const before = segments[index - 1]
-        const from = before?.feed === segment.feed ? before.sequence : 1
-        const key = `${document}:${segment.feed}:${segment.segment.day}:${segment.segment.number}:${segment.sequence}`
-        const known = this.#segments.get(key)
-        if (known === undefined) yield
-        digests.push(known ?? this.#keep(key, this.#ofSegment(segment, from)))
-      }
-      if (versionKeyOf(this.#storeNow(), document) !== versionKey) continue
-      const named = segments.map(({ feed, segment }, index) => [idToBytes(feed), segment.day, segment.number, digests[index] as string])
+      const known = new Map(segments.map((segment) => [segment, this.#segments.get(keyOf(segment))]))
+      const unknown = segments.filter((segment) => known.get(segment) === undefined)
+      for (const [segment, digest] of yield* this.#read(document, unknown, segments)) known.set(segment, digest)
+      if (versionKeyOf(this.#storeNow(), document) !== versionKey || segments.some((row) => known.get(row) === undefined)) continue
+      const named = segments.map((row) => [idToBytes(row.feed), row.segment.day, row.segment.number, known.get(row) as string])
       return { versionKey, digest: `${hashAlgorithm}:${hashToId('selfsame/log-digest/1', encode(named))}` }
     }
     throw new SelfsameError('unavailable', 'the log is being written to too fast to be digested: try again in a quieter moment')
@@ -74,6 +74,63 @@ export class Digests {
   /** All that is derived may be other than it was. */
   forget(): void {
     this.#segments.clear()
+    this.#forgotten += 1
+  }
+
+  /** The digests of some segments of a log, by one walk over what touched the log from where the first of them begins. Without those that it did not come to. */
+  *#read(
+    document: DocumentId,
+    wanted: readonly SegmentRow[],
+    all: readonly SegmentRow[],
+  ): Generator<undefined, ReadonlyMap<SegmentRow, string>> {
+    const digests = new Map<SegmentRow, string>()
+    const rows = new Map(wanted.map((row) => [placeOf(row.feed, row.segment), row]))
+    const updates = new Map<SegmentRow, Uint8Array[]>(wanted.map((row) => [row, []]))
+    const finish = (row: SegmentRow): void => {
+      digests.set(row, this.#keep(keyOf(row), segmentDigest(updates.get(row) as Uint8Array[])))
+      updates.delete(row)
+    }
+    const forgotten = this.#forgotten
+    let left = 0
+    for (let after = this.#startOf(wanted, all); updates.size > 0;) {
+      if (left <= 0) {
+        yield
+        if (this.#forgotten !== forgotten) break
+        left = touchesPerStep
+      }
+      const page = this.#storeNow().touchesAfter(document, after, touchesPage)
+      for (const stored of page) {
+        after = stored.position as number
+        const touched = new Set<SegmentRow>()
+        for (const { segment, update } of updateBodiesOf(storedToEnvelope(stored), document)) {
+          const row = segment === null ? undefined : rows.get(placeOf(stored.feed, segment))
+          if (row === undefined || update.length === 0 || stored.sequence > row.sequence) continue
+          updates.get(row)?.push(update)
+          touched.add(row)
+        }
+        for (const row of touched) {
+          if (stored.sequence !== row.sequence) continue
+          finish(row)
+          left = 0
+        }
+      }
+      left -= touchesPage
+      if (page.length < touchesPage) break
+    }
+    return digests
+  }
+
+  /** The position before the first envelope that can have touched one of the segments: of each feed the first of them tells. */
+  #startOf(wanted: readonly SegmentRow[], all: readonly SegmentRow[]): number {
+    const starts: number[] = []
+    for (const [index, row] of wanted.entries()) {
+      if (wanted[index - 1]?.feed === row.feed) continue
+      const before = all[all.indexOf(row) - 1]
+      const from = before?.feed === row.feed ? before.sequence : 1
+      const [stored] = this.#storeNow().envelopes(row.feed, from, from, 1)
+      starts.push((stored?.position ?? 1) - 1)
+    }
+    return Math.min(...starts)
   }
 
   #keep(key: string, digest: string): string {
@@ -81,22 +138,13 @@ export class Digests {
     if (this.#segments.size > segmentDigestsMax) this.#segments.delete(this.#segments.keys().next().value as string)
     return digest
   }
+}
 
-  /** `from`: the first sequence of the feed that can have touched the segment. */
-  #ofSegment({ document, feed, segment, sequence }: SegmentRow, from: number): string {
-    const store = this.#storeNow()
-    const updates: Uint8Array[] = []
-    for (let next = from; next <= sequence;) {
-      const page = store.envelopes(feed, next, sequence, 1 << 20)
-      for (const stored of page) {
-        for (const body of updateBodiesOf(storedToEnvelope(stored), document)) {
-          if (body.segment?.day === segment.day && body.segment.number === segment.number && body.update.length > 0)
-            updates.push(body.update)
-        }
-        next = stored.sequence + 1
-      }
-      if (page.length === 0) break
-    }
-    return segmentDigest(updates)
-  }
+function placeOf(feed: FeedId, { day, number }: SegmentName): string {
+  return `${feed}:${day}:${number}`
+}
+
+/** Names a segment as it is now. */
+function keyOf({ document, feed, segment, sequence }: SegmentRow): string {
+  return `${document}:${placeOf(feed, segment)}:${sequence}`
 }
