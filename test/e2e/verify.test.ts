@@ -68,9 +68,9 @@ test('what is changed behind the back of a daemon is noticed, told and mended wh
   })()
   try {
     tamper(server, (database) => database.exec('delete from entry'))
-    await until('the index is mended', async () => raised('repaired').length === 1, 120)
+    await until('the index is mended', async () => raised('repaired').length === 1, 240)
     tamper(server, (database) => emptySnapshot(database, 'set'))
-    await until('the snapshot is mended', async () => raised('repaired').length === 2, 120)
+    await until('the snapshot is mended', async () => raised('repaired').length === 2, 240)
   } finally {
     isWriting = false
     await writing
@@ -93,7 +93,7 @@ test('what is changed behind the back of a daemon is noticed, told and mended wh
   })
   await server.stop()
   await following
-})
+}, 600_000)
 
 test('whoever is away is unknown, and what its database holds wrong is found without its daemon, and mended with it', async () => {
   await server.stop()
