@@ -139,8 +139,8 @@ const inEnvelopes: readonly Fault[] = [
   {
     name: 'skip the signature of an envelope that was gossiped',
     file: 'src/replica/sync.ts',
-    find: 'const proven = provenEnvelopes(fresh, () => key)',
-    replace: 'const proven = fresh',
+    find: 'const proven = provenEnvelopes(message.envelopes, () => key)',
+    replace: 'const proven = message.envelopes',
     check: test('unit/replica/gossip'),
   },
   {

@@ -367,8 +367,10 @@ const gossipTypes = { envelopes: 1, presence: 2, attestation: 3, attest: 4 } as 
 export function encodeGossip(message: Exclude<GossipMessage, { type: 'unknown' }>): Uint8Array {
   const type = gossipTypes[message.type]
   switch (message.type) {
-    case 'envelopes':
-      return encode([type, ...message.envelopes.map((envelope) => envelopeToWire(envelope))])
+    case 'envelopes': {
+      const [first, ...more] = message.envelopes.map((envelope) => envelopeToWire(envelope)) as [Encodable, ...Encodable[]]
+      return encode(more.length === 0 ? [type, first] : [type, first, more])
+    }
     case 'presence':
       return encode([type, idToBytes(message.card.instance), message.card.state, message.card.time, message.card.signature])
     case 'attestation':
@@ -386,7 +388,7 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
   const fields = value as readonly unknown[]
   switch (value[0]) {
     case gossipTypes.envelopes:
-      return runFromWire(fields.slice(1))
+      return runFromWire(fields[1], fields[2] ?? [])
     case gossipTypes.presence: {
       const [, instance, state, time, signature] = fields
       if (!isBytes(instance, idBytes.instance) || !isBytes(state) || state.length > presenceBytesMax) return refuse('bad presence')
@@ -406,10 +408,10 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage> {
   }
 }
 
-function runFromWire(wire: readonly unknown[]): Result<GossipMessage> {
-  if (wire.length === 0 || wire.length > gossipedEnvelopesMax) return refuse(`envelopes come 1 to ${gossipedEnvelopesMax} at a time`)
+function runFromWire(first: unknown, more: unknown): Result<GossipMessage> {
+  if (!Array.isArray(more) || more.length >= gossipedEnvelopesMax) return refuse(`envelopes come 1 to ${gossipedEnvelopesMax} at a time`)
   const envelopes: Envelope[] = []
-  for (const item of wire) {
+  for (const item of [first, ...(more as readonly unknown[])]) {
     const envelope = envelopeFromWire(item)
     if (!envelope.ok) return envelope
     const { feed, sequence } = envelope.value.header

@@ -243,14 +243,15 @@ export class Sync {
     if (message.envelopes.some(({ header }) => header.agent !== identity.agent)) return 'reject'
     const key = authorKeyOf(first, engine, identity.agent)
     const { feed, sequence } = first.header
-    const fresh = message.envelopes.filter(({ header }) => engine.takes(header) && header.sequence > engine.reaches(feed))
-    if (key === undefined || fresh.length === 0) return 'ignore'
-    const proven = provenEnvelopes(fresh, () => key)
-    if (proven.length < fresh.length) {
+    const isFresh = ({ header }: Envelope): boolean => engine.takes(header) && header.sequence > engine.reaches(feed)
+    if (key === undefined || !message.envelopes.some(isFresh)) return 'ignore'
+    // All of it, also what is known here: it is passed on as a whole, to whoever does not know it.
+    const proven = provenEnvelopes(message.envelopes, () => key)
+    if (proven.length < message.envelopes.length) {
       this.#noteForgery({ feed, sequence }, 'a forged envelope was refused: its author did not sign it')
       return 'reject'
     }
-    engine.offer(proven)
+    engine.offer(proven.filter(isFresh))
     return 'accept'
   }
 
@@ -493,8 +494,10 @@ export class Sync {
     engine.offer(envelopes)
     repair.offer(envelopes, session.member.label)
     if (!chunk.value.last) return
-    // An answer that is full does not come to all feeds. Where nothing came that can be used, nothing is asked for again before this peer tells its frontier anew.
-    if (want.untaken.size === want.next.size) for (const feed of want.untaken) session.lacking.delete(feed)
+    // A full answer does not come to all feeds: of those others are asked first. What else did not come is asked again when this peer tells its frontier anew.
+    for (const feed of want.untaken)
+      if (want.bytes >= wantBytes) session.lacking.set(feed, clock.monotonic())
+      else session.lacking.delete(feed)
     this.#release(session)
     this.plan()
   }

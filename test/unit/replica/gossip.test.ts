@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest'
+import { createSigningKey } from '../../../src/core/index.ts'
+import { sealEnvelope } from '../../../src/feed/index.ts'
 import type { Envelope } from '../../../src/feed/index.ts'
 import type { Replica } from '../../../src/replica/index.ts'
 import { storedToEnvelope } from '../../../src/replica/ledger.ts'
@@ -29,6 +31,30 @@ it('an envelope that is gossiped is taken only with the signature of its author'
   expect(await have({ ...envelope, signature: seededRandom('forged').bytes(64) })).toBeUndefined()
   expect(await have({ ...envelope, signature: null })).toBeUndefined()
   expect(await have(envelope)).toBe(1)
+})
+
+it('envelopes that are gossiped together are refused together, also where only one is new here: others would take the rest', async () => {
+  const group = await openGroup(['admin', 'writer'])
+  const [reader, author] = group.replicas as [Replica, Replica]
+  await reader.startNetwork()
+  for (const text of ['one', 'two', 'three'])
+    await group.settle(author.write({ operations: [{ type: 'append', name: 'memory', entry: { text } }] }))
+  const [first, second, third] = author.store.appliedAfter(0, 3).map(storedToEnvelope) as [Envelope, Envelope, Envelope]
+  const key = author.identity.key.publicKey
+  const forwarder = createProbe(key, group.network.attach(key, { address: '/memory/forwarder' }))
+  forwarder.admits = () => true
+  await forwarder.transport.start(forwarder.handlers)
+  await group.settle(forwarder.transport.dial(null, ['/memory/0']))
+  const have = async (...envelopes: readonly Envelope[]): Promise<number | undefined> => {
+    forwarder.transport.publish(encodeGossip({ type: 'envelopes', envelopes }))
+    await group.pass(100)
+    return reader.store.feeds().find(({ feed }) => feed === first.header.feed)?.have
+  }
+  expect(await have({ ...first, signature: null })).toBeUndefined()
+  expect(await have(first)).toBe(1)
+  const forged = sealEnvelope({ ...first.header, records: [] }, first.bodies, createSigningKey(seededRandom('forger')))
+  expect(await have(forged, second)).toBe(1)
+  expect(await have({ ...first, signature: null }, { ...second, signature: null }, third)).toBe(3)
 })
 
 it('what gossip lost is fetched at once, long before peers next compare how far they are', async () => {
