@@ -163,7 +163,7 @@ export async function openHostilePeer(key: SigningKey, host: string = hostileHos
         say: (message) => link.send('control', encodeControl(message)),
         async raw(channel, bytes) {
           const stream = streams[channel]
-          if (!stream.send(bytes)) await stream.onDrain({ signal: AbortSignal.timeout(60_000) })
+          if (!stream.send(bytes)) await drained(stream)
         },
       }
       if (reads) void listen()
@@ -220,6 +220,13 @@ export function rawSocket(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', localAddress: hostileHost }, () => resolve(socket))
     socket.on('error', reject)
+  })
+}
+
+/** Until a full stream takes more or is closed. The stream's own promise of it is not made anew after the first time. */
+function drained(stream: Stream): Promise<void> {
+  return new Promise((resolve) => {
+    for (const type of ['drain', 'close'] as const) stream.addEventListener(type, () => resolve(), { once: true })
   })
 }
 
