@@ -67,12 +67,13 @@ const result = await runChaos({
   process.exit(interrupted.signal.aborted ? 130 : 1)
 })
 report(result)
-if (result.faults.length === 0) rmSync(kept, { recursive: true, force: true })
+const isRight = result.faults.length + result.late.length === 0
+if (isRight) rmSync(kept, { recursive: true, force: true })
 else process.stdout.write(`homes and logs are in ${kept}\n`)
 // What a nemesis was about to do when the run was given up is not waited for.
-process.exit(result.faults.length === 0 ? 0 : 1)
+process.exit(isRight ? 0 : 1)
 
-function report({ daemons: count, done, edits, envelopes, faults, healingMs, requests, restarts, skipped }: ChaosResult): void {
+function report({ daemons: count, done, edits, envelopes, faults, healingMs, late, requests, restarts, skipped }: ChaosResult): void {
   const sorted = healingMs.toSorted((a, b) => a - b)
   const secondsOf = (milliseconds: number | undefined): string => ((milliseconds ?? 0) / 1_000).toFixed(2)
   const all = requests.acknowledged + requests.refused + requests.unknown
@@ -82,6 +83,7 @@ function report({ daemons: count, done, edits, envelopes, faults, healingMs, req
   say(`${sorted.length} healings: median ${secondsOf(sorted[sorted.length >> 1])} s, longest ${secondsOf(sorted.at(-1))} s`)
   say([...done].map(([name, count]) => `${name} ${count}`).join(', '))
   for (const [name, reason] of skipped) say(`skipped: ${name}: ${reason}`)
+  for (const healing of late) say(`LATE: ${healing}`)
   for (const fault of faults) say(`FAULT: ${fault}`)
   say(faults.length === 0 ? 'nothing acknowledged was lost or counted twice' : `${faults.length} faults`)
 }

@@ -170,7 +170,7 @@ function partsToEntries({ structs, deleted }: UpdateParts, client: number): Resu
 
 /** The digest of a segment, from all its updates in order. Yjs copies the run at every append: some 20 ms for a full segment of single entries. */
 export function segmentDigest(updates: Iterable<Uint8Array>): string {
-  const doc = new Y.Doc({ gc: true })
+  const doc = new Y.Doc({ gc: true, guid: '' })
   for (const update of updates) Y.applyUpdate(doc, update)
   return digestOf('log', Y.encodeStateAsUpdate(doc), doc.getArray(entriesRoot).toArray() as Json[])
 }

@@ -36,6 +36,8 @@ export interface ChaosOptions {
 export interface ChaosResult {
   /** What must not be; empty where all is well. */
   readonly faults: readonly string[]
+  /** Healings that took too long. They say something of the machine, too, so the run goes on. */
+  readonly late: string[]
   /** Requests by how they came out; `carriedOut` of those whose outcome was never told. */
   readonly requests: { acknowledged: number; refused: number; unknown: number; carriedOut: number }
   edits: number
@@ -61,6 +63,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const aborted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(new Error('interrupted'))))
   const result: ChaosResult = {
     faults: world.faults,
+    late: [],
     requests: { acknowledged: 0, refused: 0, unknown: 0, carriedOut: 0 },
     edits: 0,
     envelopes: 0,
@@ -96,8 +99,12 @@ async function run(world: World, options: ChaosOptions, result: ChaosResult): Pr
     for (const { clients } of world.daemons) clients.resume()
     await trouble(world, Math.min(troubleSeconds, (endsAt - performance.now()) / 1_000), result)
     await settled(world)
-    const healed = await checker.heal(healSecondsMax)
+    const { late, milliseconds: healed } = await checker.heal(healSecondsMax)
     result.healingMs.push(healed)
+    if (late !== null) {
+      result.late.push(`checkpoint ${world.epoch}: ${late}`)
+      say(`checkpoint ${world.epoch}: ${late}`)
+    }
     const { carriedOut } = await checker.check()
     const { requests } = result
     for (const { edits, outcome } of world.requests) {
