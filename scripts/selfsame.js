@@ -7,7 +7,8 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import module from 'node:module'
 import { constants } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { programOf } from './programs.js'
 
 const majorMin = 24
 // sysexits.h: a service that is needed is not there.
@@ -21,8 +22,7 @@ process.env.NODE_COMPILE_CACHE ??= fileOf('node_modules/.cache/selfsame')
 
 if (majorOf(process.versions.node) >= majorMin) {
   module.enableCompileCache()
-  const source = new URL('../src/cli/main.ts', import.meta.url)
-  await import(existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
+  await import(pathToFileURL(programOf('cli/main')).href)
 } else {
   runUnderOwnNode(fileOf('node_modules/.bin/node'))
 }

@@ -5,6 +5,7 @@ import { SelfsameError } from '../core/index.ts'
 import { appendInBulk } from './bulk-append.ts'
 import type { RouteAnswer, RouteBody, RouteParams, RouteQuery } from './contract.ts'
 import { mediaTypes } from './contract.ts'
+import { contractToOpenapi } from './openapi.ts'
 import type { RouteId } from './paths.ts'
 import type { AgentPort, LogQuery } from './port.ts'
 import { problemOf } from './problem.ts'
@@ -45,7 +46,7 @@ export class OtherAnswer {
 
 export type Handlers = { readonly [Id in RouteId]: (call: Call<Id>) => Promise<RouteAnswer<Id> | OtherAnswer> }
 
-export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, openapi: object): Handlers {
+export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, version: string): Handlers {
   return {
     'operations.write': (call) => write(port, call, call.body.operations),
     'log.append': (call) =>
@@ -138,7 +139,7 @@ export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, op
     'verification.run': ({ query }) => port.verify(waitMsOf(query.timeout ?? '30s')),
     'rebuild.run': () => port.rebuild(),
     'metrics.read': async () => new OtherAnswer(`${mediaTypes.text}; version=0.0.4; charset=utf-8`, await port.metrics()),
-    'openapi.read': async () => openapi,
+    'openapi.read': async () => contractToOpenapi(version),
     'daemon.shutdown': () => port.shutdown(),
   }
 }

@@ -2,7 +2,6 @@
  * The local API as an HTTP application: the routes of the contract on Fastify, and what holds for all of them: limits, checking,
  * problem details. Where it listens and when it closes is `server.ts`; who may ask for what, `gate.ts`; what routes do, `handlers.ts`.
  */
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import type { Readable } from 'node:stream'
@@ -273,7 +272,7 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket & { re
   )
   const body = JSON.stringify(problem)
   const head = [
-    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `HTTP/1.1 ${problem.status} ${problem.title}`,
     `content-type: ${mediaTypes.problem}`,
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',

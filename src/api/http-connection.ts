@@ -1,5 +1,4 @@
 /** Requests to the daemon, over its socket or TCP: kept-alive connections, typed routes, failures as `SelfsameError`. */
-import { Agent as ConnectionPool, request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { SelfsameError } from '../core/index.ts'
 import type { RouteAnswer, RouteBody, RouteParams, RouteQuery } from './contract.ts'
@@ -7,6 +6,9 @@ import { paths } from './paths.ts'
 import type { RouteId } from './paths.ts'
 import { problemToError } from './problem.ts'
 import type { TcpAddress } from './tcp.ts'
+
+// Not by an import: what a module of Node's own exports is all loaded then, and this one has a web client that takes 60 ms.
+const { Agent: ConnectionPool, request: httpRequest } = process.getBuiltinModule('node:http')
 
 /** Connections of one client: more would only queue in the daemon. */
 const connectionsMax = 64

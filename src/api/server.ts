@@ -10,7 +10,6 @@ import { createGate } from './gate.ts'
 import { createHandlers } from './handlers.ts'
 import { createHttpApp } from './http-app.ts'
 import type { HttpAppOptions } from './http-app.ts'
-import { contractToOpenapi } from './openapi.ts'
 import type { AgentPort } from './port.ts'
 import { claimSocket, protectSocket } from './socket-file.ts'
 import { checkNames, loopbackOf } from './tcp.ts'
@@ -55,8 +54,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   const { port, tokens, socketPath, tcp, logger, clock } = options
   const watchersMax = options.watchersMax ?? watchersMaxDefault
   const watchers = new Set<AbortController>()
-  const openapi = contractToOpenapi(options.version)
-  const gate = createGate({ port, tokens, handlersOn: (agent) => createHandlers(agent, tokens, clock, openapi) })
+  const gate = createGate({ port, tokens, handlersOn: (agent) => createHandlers(agent, tokens, clock, options.version) })
   const apps: FastifyInstance[] = []
   let closing: Promise<void> | undefined
 

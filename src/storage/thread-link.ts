@@ -13,7 +13,7 @@ export class ThreadLink<Request, Answer> {
 
   private constructor(program: ThreadProgram, data: unknown, resourceLimits: ResourceLimits) {
     // Run from sources or from what was built of them.
-    const file = `./${program}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`
+    const file = `../storage/${program}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`
     this.#worker = new Worker(new URL(file, import.meta.url), { workerData: data, name: program, resourceLimits })
     this.#worker.on('message', (answer: Answer) => this.#answer.resolve(answer))
     this.#worker.on('error', (error: Error) => this.#die(error))

@@ -14,11 +14,12 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { connect } from '../../src/api/client.ts'
 import type { Agent, InviteInput } from '../../src/api/client.ts'
+import { programOf } from '../../scripts/programs.js'
 import { engineOptions } from '../../src/cli/daemon-program.ts'
 
 const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const commandProgram = fileOf('../../scripts/selfsame.js')
-const daemonProgram = fileOf('../../src/daemon/main.ts')
+export const daemonProgram = programOf('daemon/main')
 
 /** What a process said, and how it ended. */
 export interface Said {

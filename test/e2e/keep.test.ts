@@ -4,10 +4,9 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Json } from '../../src/api/client.ts'
-import { agreed, connected, createGroup, freePort, textsOf } from './group.ts'
+import { agreed, connected, createGroup, daemonProgram, freePort, textsOf } from './group.ts'
 import type { Group, Instance } from './group.ts'
 
 let group: Group
@@ -88,8 +87,6 @@ describe('a backup', () => {
     expect(await textsOf(server, 'killed')).toContain('since the backup')
   })
 })
-
-const daemonProgram = fileURLToPath(new URL('../../src/daemon/main.ts', import.meta.url))
 
 /** Runs the daemon's program and kills it as soon as `at` says so; answers whether it came to its end before. */
 async function killed(args: readonly string[], at: () => boolean): Promise<boolean> {

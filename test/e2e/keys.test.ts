@@ -3,11 +3,10 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { signingKeyOf } from '../../src/core/index.ts'
 import { decodeTicket } from '../../src/membership/index.ts'
-import { agreed, connected, createGroup, freePort, textsOf, until } from './group.ts'
+import { agreed, connected, createGroup, daemonProgram, freePort, textsOf, until } from './group.ts'
 import type { Group, Instance, Said } from './group.ts'
 
 let group: Group
@@ -292,12 +291,11 @@ describe('a home that holds memory', () => {
   test('is one instance or the other after a kill at any moment, and the same ticket finishes the join', async () => {
     const members = (await laptop.agent.members.list()).members.length
     await server.stop()
-    const program = fileURLToPath(new URL('../../src/daemon/main.ts', import.meta.url))
     const moments = [/^joining\.json$/, /^memory\.sqlite-wal$/, /^identity\.json\.old/, /^identity\.json$/]
     for (const moment of moments) {
       const before = identityOf(server.home)
       const words = await ticket()
-      const child = spawn(process.execPath, [program, 'join', '--home', server.home, '--new-instance', '--name', 'server'], {
+      const child = spawn(process.execPath, [daemonProgram, 'join', '--home', server.home, '--new-instance', '--name', 'server'], {
         stdio: ['pipe', 'ignore', 'ignore'],
       })
       const watcher = watch(server.home, (_, name) => {

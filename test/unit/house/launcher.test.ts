@@ -1,6 +1,6 @@
 /** The launcher on Nodes that are new enough or not, in a project of its own. */
 import { spawn } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -15,7 +15,7 @@ let directory: string
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'selfsame-launcher-'))
   mkdirSync(join(directory, 'scripts'))
-  cpSync(join(projectRoot, 'scripts/selfsame.js'), join(directory, 'scripts/selfsame.js'))
+  for (const file of ['scripts/selfsame.js', 'scripts/programs.js']) cpSync(join(projectRoot, file), join(directory, file))
   writeFileSync(join(directory, 'package.json'), '{ "type": "module" }')
 })
 
@@ -39,10 +39,26 @@ function launch(args: readonly string[], old: boolean) {
 }
 
 describe('the launcher', () => {
-  test('runs the sources of a clone', async () => {
+  test('runs the sources of a clone that was not built', async () => {
     write('src/cli/main.ts', 'console.log("source", ...(process.argv.slice(2) as string[]))')
-    write('dist/cli/main.js', 'console.log("build")')
     expect(await launch(['a', 'b c'], false).ended).toEqual({ out: 'source a b c\n', err: '', code: 0 })
+  })
+
+  test.each([
+    ['is older than all of its sources', [], 'source'],
+    ['is older than one of its sources', ['src', 'src/cli', 'src/cli/main.ts', 'src/core'], 'source'],
+    ['does not know of a file that was removed', ['src', 'src/cli', 'src/cli/main.ts', 'src/core/other.ts'], 'source'],
+    ['is newer', ['src', 'src/cli', 'src/cli/main.ts', 'src/core', 'src/core/other.ts'], 'build'],
+  ])('runs the build of a clone only where it is newer than the sources: it %s', async (_, older, what) => {
+    write('src/cli/main.ts', 'console.log("source")')
+    write('src/core/other.ts', '')
+    write('dist/cli/main.js', 'console.log("build")')
+    const builtAt = statSync(join(directory, 'dist/cli/main.js')).mtimeMs / 1_000
+    for (const path of ['src', 'src/cli', 'src/cli/main.ts', 'src/core', 'src/core/other.ts']) {
+      const changedAt = builtAt + (older.includes(path) ? -10 : 10)
+      utimesSync(join(directory, path), changedAt, changedAt)
+    }
+    expect(await launch([], false).ended).toEqual({ out: `${what}\n`, err: '', code: 0 })
   })
 
   test('runs the build of a package', async () => {
