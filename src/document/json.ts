@@ -24,11 +24,13 @@ type YValue = Y.Map<unknown> | Y.Array<unknown> | null | boolean | number | stri
 
 export const openJson: OpenContent = (doc): Content => {
   const root = doc.getMap(jsonRoot)
-  let value = mapToJson(root)
+  /** The plain value; null where it has to be made again. It is made when somebody asks, however many updates came before. */
+  let plain: JsonObject | null = null
+  const current = (): JsonObject => (plain ??= mapToJson(root))
 
   return {
     stage() {
-      let staged = value
+      let staged = current()
       return {
         apply(edit) {
           const next = patched(staged, edit)
@@ -39,20 +41,20 @@ export const openJson: OpenContent = (doc): Content => {
           staged = next
         },
         write() {
-          writeObject(root, value, staged)
-          value = staged
+          writeObject(root, current(), staged)
+          plain = staged
         },
       }
     },
     materialise: (transaction, update) => Y.applyUpdate(doc, update, transaction.origin),
     absorb({ local }) {
       // A local change was written from the plain value, which is already there.
-      if (!local) value = mapToJson(root)
+      if (!local) plain = null
       return []
     },
-    value: () => ({ kind: 'json', value: sortKeys(value) }),
+    value: () => ({ kind: 'json', value: sortKeys(current()) }),
     parts: () => jsonParts(root),
-    readable: () => value,
+    readable: current,
   }
 }
 

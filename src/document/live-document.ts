@@ -40,31 +40,35 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
   /** Bytes that came in since loading: some of them may be dead, so the estimate errs upwards until the next load. */
   let bytes = state?.length ?? 0
   let changedKeys: readonly string[] = []
-  let update: Uint8Array | null = null
   let isSpoiled = false
 
   doc.on('afterTransaction', (transaction: Y.Transaction) => {
     assert(transaction.origin === ours, 'Yjs changed a document by itself')
     changedKeys = content.absorb(transaction)
   })
-  doc.on('update', (bytes: Uint8Array) => {
-    update = bytes
-  })
 
   function hasPending(): boolean {
     return doc.store.pendingStructs !== null || doc.store.pendingDs !== null
   }
 
-  /** Runs one transaction under a client id and returns its update. What fails on the way leaves the document unusable. */
-  function transact(client: number, body: (transaction: Y.Transaction) => void): Uint8Array | null {
+  /** Runs one transaction under a client id. What fails on the way leaves the document unusable. */
+  function transact(client: number, body: (transaction: Y.Transaction) => void): void {
     assert(!isSpoiled, 'the document was to be thrown away')
     isSpoiled = true
-    update = null
     doc.clientID = client
     doc.transact(body, ours)
     doc.clientID = nobody
     isSpoiled = false
-    return update
+  }
+
+  /** The update of a transaction, which Yjs encodes only where somebody listens; undefined where it changed nothing. */
+  function updateOf(run: () => void): Uint8Array | undefined {
+    const made: Uint8Array[] = []
+    const listen = (update: Uint8Array): void => void made.push(update)
+    doc.on('update', listen)
+    run()
+    doc.off('update', listen)
+    return made[0]
   }
 
   return {
@@ -78,8 +82,8 @@ export function openLiveDocument(kind: LiveKind, state: Uint8Array | null): Live
         stage.apply(edit)
       })
       isOpen = false
-      const made = transact(context.client, (transaction) => stage.write(transaction))
-      if (made === null) return null
+      const made = updateOf(() => transact(context.client, (transaction) => stage.write(transaction)))
+      if (made === undefined) return null
       bytes += made.length
       if (made.length > updateBytesMax || structCount(made) > updateStructsMax) {
         isSpoiled = true

@@ -1,10 +1,10 @@
 /**
  * Log segments: a Yjs array of JSON objects with one writer. One writer means no concurrency, so the updates are written
- * and read here directly, byte for byte as Yjs does it, and a Yjs document is built only for a digest.
+ * and read here directly, byte for byte as Yjs does it, and no Yjs document is ever built.
  */
 import * as encoding from 'lib0/encoding'
-import * as Y from 'yjs'
 import {
+  assert,
   envelopeOperationsMax,
   idBytes,
   isText,
@@ -93,6 +93,31 @@ function jsonToEntry(value: Json): Result<EntryContent> {
 const contentAny = 8
 const originBit = 128
 
+/** The update that appends `values` to the array, where it holds `clock` of them. */
+function encodeRun(client: number, clock: number, values: readonly Json[]): Uint8Array {
+  return encoding.encode((encoder) => {
+    encoding.writeVarUint(encoder, 1) // clients
+    encoding.writeVarUint(encoder, 1) // structs
+    encoding.writeVarUint(encoder, client)
+    encoding.writeVarUint(encoder, clock)
+    if (clock === 0) {
+      encoding.writeUint8(encoder, contentAny)
+      encoding.writeVarUint(encoder, 1) // the parent is a root
+      encoding.writeVarString(encoder, entriesRoot)
+    } else {
+      encoding.writeUint8(encoder, contentAny | originBit)
+      encoding.writeVarUint(encoder, client)
+      encoding.writeVarUint(encoder, clock - 1)
+    }
+    encoding.writeVarUint(encoder, values.length)
+    for (const value of values) encoding.writeAny(encoder, value as encoding.AnyEncodable)
+    encoding.writeVarUint(encoder, 0) // deletes
+  })
+}
+
+/** What Yjs encodes of a document that holds nothing: no clients, no deletes. */
+const emptyState = Uint8Array.of(0, 0)
+
 /** Opens the writer of a segment that holds `entries` entries of `client` so far. */
 export function openSegmentWriter(client: number, entries: number = 0): SegmentWriter {
   let count = entries
@@ -105,24 +130,7 @@ export function openSegmentWriter(client: number, entries: number = 0): SegmentW
       if (entries.length > envelopeOperationsMax)
         throw new SelfsameError('too-large', `more than ${envelopeOperationsMax} entries at once: split them`)
       for (const entry of entries) checkEntryContent(entry)
-      const update = encoding.encode((encoder) => {
-        encoding.writeVarUint(encoder, 1) // clients
-        encoding.writeVarUint(encoder, 1) // structs
-        encoding.writeVarUint(encoder, client)
-        encoding.writeVarUint(encoder, count)
-        if (count === 0) {
-          encoding.writeUint8(encoder, contentAny)
-          encoding.writeVarUint(encoder, 1) // the parent is a root
-          encoding.writeVarString(encoder, entriesRoot)
-        } else {
-          encoding.writeUint8(encoder, contentAny | originBit)
-          encoding.writeVarUint(encoder, client)
-          encoding.writeVarUint(encoder, count - 1)
-        }
-        encoding.writeVarUint(encoder, entries.length)
-        for (const entry of entries) encoding.writeAny(encoder, entryToJson(entry) as encoding.AnyEncodable)
-        encoding.writeVarUint(encoder, 0) // deletes
-      })
+      const update = encodeRun(client, count, entries.map(entryToJson))
       if (update.length > updateBytesMax)
         throw new SelfsameError(
           'too-large',
@@ -168,11 +176,24 @@ function partsToEntries({ structs, deleted }: UpdateParts, client: number): Resu
   return ok(entries)
 }
 
-/** The digest of a segment, from all its updates in order. Yjs copies the run at every append: some 20 ms for a full segment of single entries. */
+/**
+ * The digest of a segment, from all its updates in order; what one of them repeats is passed over. The state that is digested is the one that Yjs has
+ * of it, which makes one run of all that follows each other.
+ */
 export function segmentDigest(updates: Iterable<Uint8Array>): string {
-  const doc = new Y.Doc({ gc: true, guid: '' })
-  for (const update of updates) Y.applyUpdate(doc, update)
-  return digestOf('log', Y.encodeStateAsUpdate(doc), doc.getArray(entriesRoot).toArray() as Json[])
+  const values: Json[] = []
+  let writer = 0
+  for (const update of updates) {
+    const parts = readUpdate(update)
+    assert(parts.ok, 'an update that was accepted does not read')
+    const { client, structs } = parts.value
+    writer = client
+    for (const { clock, content } of structs) {
+      assert(content.type === 'any' && clock <= values.length, 'an update that was accepted does not follow the one before it')
+      for (const value of content.values.slice(values.length - clock)) values.push(value)
+    }
+  }
+  return digestOf('log', values.length === 0 ? emptyState : encodeRun(writer, 0, values), values)
 }
 
 /** Hexadecimal digits of each part of an entry id. */

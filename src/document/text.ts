@@ -20,11 +20,13 @@ export function textVersionOf(text: string): string {
 
 export const openText: OpenContent = (doc): Content => {
   const root = doc.getText(textRoot)
-  let text = root.toJSON()
+  /** The characters; null where they have to be put together again. They are when somebody asks, however many updates came before. */
+  let plain: string | null = null
+  const current = (): string => (plain ??= root.toJSON())
 
   return {
     stage(context) {
-      let staged = text
+      let staged = current()
       return {
         apply(edit) {
           if (edit.type !== 'text.put') throw wrongEdit('text', edit)
@@ -34,7 +36,7 @@ export const openText: OpenContent = (doc): Content => {
           staged = merged
         },
         write() {
-          for (const { start, end, text: inserted } of diffText(text, staged).toReversed()) {
+          for (const { start, end, text: inserted } of diffText(current(), staged).toReversed()) {
             root.delete(start, end - start)
             root.insert(start, inserted)
           }
@@ -55,12 +57,15 @@ export const openText: OpenContent = (doc): Content => {
     },
     materialise: (transaction, update) => Y.applyUpdate(doc, update, transaction.origin),
     absorb() {
-      text = root.toJSON()
+      plain = null
       return []
     },
-    value: () => ({ kind: 'text', text, version: textVersionOf(text) }),
+    value() {
+      const text = current()
+      return { kind: 'text', text, version: textVersionOf(text) }
+    },
     parts: () => textParts(root),
-    readable: () => text,
+    readable: current,
   }
 }
 

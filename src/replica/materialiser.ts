@@ -21,9 +21,12 @@ import type { ClockRow, OperationRow, SegmentRow, Store, StoreReads } from '../s
 import { storedToEnvelope } from './ledger.ts'
 import type { DeclaredPast, Ledger } from './ledger.ts'
 
-/** Updates since the last snapshot after which a document gets a new one: bounds what a load replays. */
-const snapshotUpdates = 256
-/** The same in bytes of updates. */
+/**
+ * Updates since the last snapshot after which a document gets a new one: bounds what a load replays. Between these two it is one for each so many bytes of
+ * the document in memory, so that a small one, whose snapshot costs little, is loaded at once.
+ */
+const [snapshotUpdatesMin, snapshotUpdatesMax, bytesPerSnapshotUpdate] = [32, 256, 256]
+/** Bytes of updates since the last snapshot after which a document gets a new one, however few they are. */
 const snapshotBytes = 512 << 10
 /** Documents that get a snapshot in one commit: keeps idle work short. */
 const snapshotsPerBatchMax = 4
@@ -214,7 +217,7 @@ export class Materialiser {
     let taken = 0
     for (const [document, entry] of this.#live) {
       if (taken === snapshotsPerBatchMax) break
-      if (entry.updatesSinceSnapshot < snapshotUpdates && entry.bytesSinceSnapshot < snapshotBytes) continue
+      if (!isSnapshotDue(entry)) continue
       this.#ledger.rows.snapshots.push({ document, position: this.#ledger.lastPosition, state: entry.document.state() })
       entry.updatesSinceSnapshot = 0
       entry.bytesSinceSnapshot = 0
@@ -462,6 +465,11 @@ export class Materialiser {
     this.#pendingQuarantine.clear()
     this.#pendingConflicts.clear()
   }
+}
+
+function isSnapshotDue({ bytes, bytesSinceSnapshot, updatesSinceSnapshot }: LiveEntry): boolean {
+  const updates = Math.min(snapshotUpdatesMax, Math.max(snapshotUpdatesMin, bytes / bytesPerSnapshotUpdate))
+  return updatesSinceSnapshot >= updates || bytesSinceSnapshot >= snapshotBytes
 }
 
 /** A body that this instance wrote, with what it holds. */

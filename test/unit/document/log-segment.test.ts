@@ -14,6 +14,7 @@ import {
 import type { EntryContent, Json } from '../../../src/document/index.ts'
 import { createDice, seeds } from './group.ts'
 import type { Dice } from './group.ts'
+import { segmentDigestOfYjs } from './yjs-digest.ts'
 
 const client = 2 ** 52 + 5
 
@@ -70,6 +71,15 @@ describe('log segments', () => {
     const after = openSegmentWriter(client, 2).append([{ text: 'c' }])
     expect(after).toEqual(writer.append([{ text: 'c' }]))
     expect(segmentDigest([before, after])).not.toBe(segmentDigest([before]))
+  })
+
+  test('the digest is that of the state that Yjs has', () => {
+    for (const seed of seeds(100)) {
+      const writer = openSegmentWriter(client)
+      const updates = drawBatches(seed).map((batch) => writer.append(batch))
+      expect(segmentDigest(updates), `seed ${seed}`).toBe(segmentDigestOfYjs(updates))
+    }
+    expect(segmentDigest([])).toBe(segmentDigestOfYjs([]))
   })
 
   test('the digest does not depend on how entries were batched', () => {

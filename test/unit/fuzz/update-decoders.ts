@@ -15,6 +15,7 @@ import {
   segmentDigest,
 } from '../../../src/document/index.ts'
 import type { Edit, EntryContent, Json, LiveKind } from '../../../src/document/index.ts'
+import { segmentDigestOfYjs } from '../document/yjs-digest.ts'
 import { drawValue, edges, mutateBytes, mutateItems, trickyTexts } from './cbor-mutations.ts'
 import type { Dice } from './dice.ts'
 import { promise } from './fuzz.ts'
@@ -432,6 +433,7 @@ const segmentUpdate: Decoder = {
           promise(again.ok && JSON.stringify(again.value) === JSON.stringify(entries.value), 'what was accepted reads the same again')
           const digest = segmentDigest([...before, input])
           promise(segmentDigest([...before, input, input]) === digest, 'a repetition changes nothing')
+          promise(segmentDigestOfYjs([...before, input]) === digest, 'the digest is that of the state that Yjs has')
         }
       },
     }
