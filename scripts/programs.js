@@ -5,8 +5,11 @@ import { fileURLToPath } from 'node:url'
 /** @param {string} path in the project */
 const fileOf = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
+/** What programs are built of: the sources, and the packages as npm last installed them. */
+const origins = ['src', 'node_modules/.package-lock.json'].map(fileOf)
+
 /**
- * The file of a program such as `cli/main`: what was built of it, which starts several times as fast, unless something in the sources is newer.
+ * The file of a program such as `cli/main`: what was built of it, which starts several times as fast, unless something that it was built of is newer.
  * A package has no sources.
  *
  * @param {string} name
@@ -15,19 +18,18 @@ const fileOf = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 export function programOf(name) {
   const [source, built] = [fileOf(`src/${name}.ts`), fileOf(`dist/${name}.js`)]
   if (!existsSync(source)) return built
-  return existsSync(built) && lastChange(fileOf('src')) < statSync(built).mtimeMs ? built : source
+  const isCurrent = existsSync(built) && Math.max(...origins.filter(existsSync).map(lastChange)) < statSync(built).mtimeMs
+  return isCurrent ? built : source
 }
 
 /**
  * Milliseconds since the Unix epoch. What was added to a directory or removed from it changes the directory.
  *
- * @param {string} directory
+ * @param {string} path
  * @returns {number}
  */
-function lastChange(directory) {
-  const changes = readdirSync(directory, { withFileTypes: true }).map((entry) => {
-    const path = `${directory}/${entry.name}`
-    return entry.isDirectory() ? lastChange(path) : statSync(path).mtimeMs
-  })
-  return Math.max(statSync(directory).mtimeMs, ...changes)
+function lastChange(path) {
+  const facts = statSync(path)
+  const inside = facts.isDirectory() ? readdirSync(path).map((name) => lastChange(`${path}/${name}`)) : []
+  return Math.max(facts.mtimeMs, ...inside)
 }

@@ -45,17 +45,18 @@ describe('the launcher', () => {
   })
 
   test.each([
-    ['is older than all of its sources', [], 'source'],
-    ['is older than one of its sources', ['src', 'src/cli', 'src/cli/main.ts', 'src/core'], 'source'],
-    ['does not know of a file that was removed', ['src', 'src/cli', 'src/cli/main.ts', 'src/core/other.ts'], 'source'],
-    ['is newer', ['src', 'src/cli', 'src/cli/main.ts', 'src/core', 'src/core/other.ts'], 'build'],
-  ])('runs the build of a clone only where it is newer than the sources: it %s', async (_, older, what) => {
+    ['a source that was changed', 'src/core/other.ts', 'source'],
+    ['a source that was removed', 'src/core', 'source'],
+    ['packages that were installed', 'node_modules/.package-lock.json', 'source'],
+    ['nothing', null, 'build'],
+  ])('runs the build of a clone, but the sources after %s', async (_, newer, what) => {
     write('src/cli/main.ts', 'console.log("source")')
     write('src/core/other.ts', '')
+    write('node_modules/.package-lock.json', '{}')
     write('dist/cli/main.js', 'console.log("build")')
     const builtAt = statSync(join(directory, 'dist/cli/main.js')).mtimeMs / 1_000
-    for (const path of ['src', 'src/cli', 'src/cli/main.ts', 'src/core', 'src/core/other.ts']) {
-      const changedAt = builtAt + (older.includes(path) ? -10 : 10)
+    for (const path of ['src', 'src/cli', 'src/cli/main.ts', 'src/core', 'src/core/other.ts', 'node_modules/.package-lock.json']) {
+      const changedAt = builtAt + (path === newer ? 10 : -10)
       utimesSync(join(directory, path), changedAt, changedAt)
     }
     expect(await launch([], false).ended).toEqual({ out: `${what}\n`, err: '', code: 0 })
