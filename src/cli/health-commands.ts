@@ -37,7 +37,7 @@ export function addHealthCommands({ program, command, onAgent, onAgentIfUp }: Do
     )
 
   command(program, 'wait', 'Wait until other instances hold what this one holds', 'wait --synced --peer server --timeout 1m')
-    .requiredOption('--synced', 'until each lacks nothing of this instance, nor this one of it')
+    .option('--synced', 'until each lacks nothing of this instance, nor this one of it (what it waits for anyway)')
     .option('--peer <name>', 'only this instance (default: all others)')
     .option('--timeout <duration>', 'how long to wait', '30s')
     .addHelpText('after', `\nIt ends with 0 when they do, and with ${exitCodeOfTimeout} when the time is over before.`)
