@@ -264,17 +264,23 @@ export class RepairDesk {
     if (mended.some(({ found }) => !this.#cases.has(found.key)) && this.#cases.size > 0) this.#mendSoon()
   }
 
+  /** Whether what was damaged reads as it should. What cannot be read at all is not known to. */
   #isWhole({ damage }: Case): boolean {
     const { store } = this.#options.engine
-    switch (damage?.kind) {
-      case 'envelope':
-        return soundOr([], () => store.envelopes(damage.feed, damage.sequence, damage.sequence, 1)).length === 1
-      case 'snapshot':
-        return store.snapshot(damage.document) !== undefined
-      case 'record':
-        return store.records().every(({ bytes, hash }) => hash !== damage.hash || recordHash(bytes) === hash)
-      default:
-        return true
+    try {
+      switch (damage?.kind) {
+        case 'envelope':
+          return store.envelopes(damage.feed, damage.sequence, damage.sequence, 1).length === 1
+        case 'snapshot':
+          return store.snapshot(damage.document) !== undefined
+        case 'record':
+          return store.records().every(({ bytes, hash }) => hash !== damage.hash || recordHash(bytes) === hash)
+        default:
+          return true
+      }
+    } catch (error) {
+      if (error instanceof SelfsameError) return false
+      throw error
     }
   }
 
