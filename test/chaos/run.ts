@@ -99,8 +99,8 @@ async function run(world: World, options: ChaosOptions, result: ChaosResult): Pr
     for (const { clients } of world.daemons) clients.resume()
     await trouble(world, Math.min(troubleSeconds, (endsAt - performance.now()) / 1_000), result)
     await settled(world)
-    const { late, milliseconds: healed } = await checker.heal(healSecondsMax)
-    result.healingMs.push(healed)
+    const { late, milliseconds, sameVersionsMs } = await checker.heal(healSecondsMax)
+    result.healingMs.push(milliseconds)
     if (late !== null) {
       result.late.push(`checkpoint ${world.epoch}: ${late}`)
       say(`checkpoint ${world.epoch}: ${late}`)
@@ -116,13 +116,15 @@ async function run(world: World, options: ChaosOptions, result: ChaosResult): Pr
     result.restarts = world.restarts
     result.daemons = world.daemons.length
     say(
-      `checkpoint ${world.epoch}: ${world.requests.length} requests, ${requests.acknowledged} acknowledged so far, healed in ${(healed / 1_000).toFixed(2)} s, ` +
+      `checkpoint ${world.epoch}: ${world.requests.length} requests, ${requests.acknowledged} acknowledged so far, healed in ${inSeconds(milliseconds)} (the same versions after ${inSeconds(sameVersionsMs)}), ` +
         `${world.restarts} restarts, ${world.faults.length} faults`,
     )
     world.requests = []
     world.epoch += 1
   }
 }
+
+const inSeconds = (milliseconds: number): string => `${(milliseconds / 1_000).toFixed(2)} s`
 
 /** Stops the clients, and waits until they know what became of everything. */
 async function settled(world: World): Promise<void> {
