@@ -14,7 +14,7 @@ import type { Row, Scale } from './measure.ts'
 /** Virtual milliseconds for which a quiet group is watched: some rounds of pings. */
 const quietMs = 60_000
 /** Of a gossip message: as `D` of the transport. */
-const copiesMax = 8
+const copiesMax = 4
 
 interface Sums {
   readonly messages: number

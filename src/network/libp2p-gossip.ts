@@ -18,6 +18,8 @@ export const resultsByVerdict: Record<GossipVerdict, TopicValidatorResult> = {
 
 /** Bytes of one gossipsub RPC: one message of `gossipBytesMax` and its control data. A larger one ends gossip with its sender. */
 const rpcBytesMax = 1 << 20
+/** Bytes of a message from which on peers are told that it is here, so that they need not send it. */
+const idontwantBytesMin = 16 << 10
 /** Bytes that wait for a peer that does not read before its gossip stream is reset, and then opened anew. */
 const waitingBytesMax = 16 << 20
 
@@ -34,12 +36,15 @@ export function gossipService(topic: string, metricsRegister: MetricsRegister | 
     ignoreDuplicatePublishError: true,
     fallbackToFloodsub: false,
     tagMeshPeers: false,
-    // A message goes to 8 peers and from them on: in a group of nine that is everyone directly, and at 200 members it is not
-    // 199 copies from one machine. `publish` tops the mesh up to D with any subscribed peers.
+    // A message goes to 4 peers and from them on: in a group of five that is everyone directly, and at 200 members it is not
+    // 199 copies from one machine. `publish` tops the mesh up to D with any subscribed peers. Each more of them is one more copy
+    // for everyone to take in, and what gets lost is anti-entropy's to repair.
     floodPublish: false,
-    D: 8,
-    Dlo: 6,
-    Dhi: 12,
+    D: 4,
+    Dlo: 3,
+    Dhi: 6,
+    // Telling the others that a message is here already costs as much as a small message.
+    idontwantMinDataSize: idontwantBytesMin,
     // What was missed is anti-entropy's to repair. Lazy gossip would answer a request with many messages in one RPC, over the
     // receiver's limit, and so end gossip with that peer.
     Dlazy: 0,
