@@ -177,10 +177,10 @@ function partsToEntries({ structs, deleted }: UpdateParts, client: number): Resu
 }
 
 /**
- * The digest of a segment, from all its updates in order; what one of them repeats is passed over. The state that is digested is the one that Yjs has
- * of it, which makes one run of all that follows each other.
+ * The digest of a segment, from all its updates in order, and the number of entries that it is of. What an update repeats is passed over, and what
+ * does not follow is left out. The state that is digested is the one that Yjs has of it, which makes one run of all that follows each other.
  */
-export function segmentDigest(updates: Iterable<Uint8Array>): string {
+export function segmentDigest(updates: Iterable<Uint8Array>): { readonly digest: string; readonly entries: number } {
   const values: Json[] = []
   let writer = 0
   for (const update of updates) {
@@ -189,11 +189,12 @@ export function segmentDigest(updates: Iterable<Uint8Array>): string {
     const { client, structs } = parts.value
     writer = client
     for (const { clock, content } of structs) {
-      assert(content.type === 'any' && clock <= values.length, 'an update that was accepted does not follow the one before it')
-      for (const value of content.values.slice(values.length - clock)) values.push(value)
+      assert(content.type === 'any', 'an update of a log that was accepted holds something else than entries')
+      if (clock <= values.length) for (const value of content.values.slice(values.length - clock)) values.push(value)
     }
   }
-  return digestOf('log', values.length === 0 ? emptyState : encodeRun(writer, 0, values), values)
+  const state = values.length === 0 ? emptyState : encodeRun(writer, 0, values)
+  return { digest: digestOf('log', state, values), entries: values.length }
 }
 
 /** Hexadecimal digits of each part of an entry id. */

@@ -58,13 +58,18 @@ export class Digests {
 
   /** Of a log, in steps of some milliseconds, between which others may write. Throws `unavailable` where they write too fast. */
   *ofLog(document: DocumentId): Generator<undefined, DocumentDigest> {
+    let isOrderly = true
     for (let tries = 0; tries < digestTriesMax; tries += 1) {
       const versionKey = versionKeyOf(this.#storeNow(), document)
       const segments = this.#storeNow().segments(document)
       const known = new Map(segments.map((segment) => [segment, this.#segments.get(keyOf(segment))]))
       const unknown = segments.filter((segment) => known.get(segment) === undefined)
-      for (const [segment, digest] of yield* this.#read(document, unknown, segments)) known.set(segment, digest)
-      if (versionKeyOf(this.#storeNow(), document) !== versionKey || segments.some((row) => known.get(row) === undefined)) continue
+      for (const [segment, digest] of yield* this.#read(document, unknown, isOrderly ? segments : null)) known.set(segment, digest)
+      if (versionKeyOf(this.#storeNow(), document) !== versionKey) continue
+      if (segments.some((row) => known.get(row) === undefined)) {
+        isOrderly = false
+        continue
+      }
       const named = segments.map((row) => [idToBytes(row.feed), row.segment.day, row.segment.number, known.get(row) as string])
       return { versionKey, digest: `${hashAlgorithm}:${hashToId('selfsame/log-digest/1', encode(named))}` }
     }
@@ -77,17 +82,23 @@ export class Digests {
     this.#forgotten += 1
   }
 
-  /** The digests of some segments of a log, by one walk over what touched the log from where the first of them begins. Without those that it did not come to. */
+  /**
+   * The digests of some segments of a log, by one walk over what touched the log. Without those that it did not come to. `all`: all segments of the
+   * log, in their order, by which the walk begins where an honest author began the first that is wanted; what turns out to be short, because its author
+   * went back to it, is left out. Null: the walk begins with the feeds, and takes what there is, which is short where the store lost something.
+   */
   *#read(
     document: DocumentId,
     wanted: readonly SegmentRow[],
-    all: readonly SegmentRow[],
+    all: readonly SegmentRow[] | null,
   ): Generator<undefined, ReadonlyMap<SegmentRow, string>> {
     const digests = new Map<SegmentRow, string>()
     const rows = new Map(wanted.map((row) => [placeOf(row.feed, row.segment), row]))
     const updates = new Map<SegmentRow, Uint8Array[]>(wanted.map((row) => [row, []]))
     const finish = (row: SegmentRow): void => {
-      digests.set(row, this.#keep(keyOf(row), segmentDigest(updates.get(row) as Uint8Array[])))
+      const { digest, entries } = segmentDigest(updates.get(row) as Uint8Array[])
+      if (entries === row.entries) this.#keep(keyOf(row), digest)
+      if (entries === row.entries || all === null) digests.set(row, digest)
       updates.delete(row)
     }
     const forgotten = this.#forgotten
@@ -120,12 +131,12 @@ export class Digests {
     return digests
   }
 
-  /** The position before the first envelope that can have touched one of the segments: of each feed the first of them tells. */
-  #startOf(wanted: readonly SegmentRow[], all: readonly SegmentRow[]): number {
+  /** The position before the first envelope that can have touched one of the segments: of each feed the first of them tells, by `all`. */
+  #startOf(wanted: readonly SegmentRow[], all: readonly SegmentRow[] | null): number {
     const starts: number[] = []
     for (const [index, row] of wanted.entries()) {
       if (wanted[index - 1]?.feed === row.feed) continue
-      const before = all[all.indexOf(row) - 1]
+      const before = all?.[all.indexOf(row) - 1]
       const from = before?.feed === row.feed ? before.sequence : 1
       const [stored] = this.#storeNow().envelopes(row.feed, from, from, 1)
       starts.push((stored?.position ?? 1) - 1)
@@ -133,10 +144,9 @@ export class Digests {
     return Math.min(...starts)
   }
 
-  #keep(key: string, digest: string): string {
+  #keep(key: string, digest: string): void {
     this.#segments.set(key, digest)
     if (this.#segments.size > segmentDigestsMax) this.#segments.delete(this.#segments.keys().next().value as string)
-    return digest
   }
 }
 

@@ -1,29 +1,12 @@
 import { expect, it } from 'vitest'
-import { createSigningKey, hashToId, silentLogger, stampOf } from '../../../src/core/index.ts'
+import { hashToId, stampOf } from '../../../src/core/index.ts'
 import type { EnvelopeHash, SigningKey } from '../../../src/core/index.ts'
 import { feedIdOf, headerHash, mainSpace, referenceTo, sealEnvelope } from '../../../src/feed/index.ts'
 import type { Envelope, Header } from '../../../src/feed/index.ts'
-import { foundAgent, instanceIdOf, signAdmission, signClaim } from '../../../src/membership/index.ts'
-import { Engine } from '../../../src/replica/engine.ts'
-import { createMemoryStore } from '../../../src/storage/index.ts'
-import { VirtualTime, seededRandom } from '../../sim/virtual-time.ts'
+import { instanceIdOf } from '../../../src/membership/index.ts'
+import { createLoneEngine } from './lone-engine.ts'
 
-const random = seededRandom('quota')
-const [rootKey, deviceKey, hostileKey] = [createSigningKey(random), createSigningKey(random), createSigningKey(random)]
-const { agent, records } = foundAgent({ agentName: 'kevin', instanceName: 'laptop', rootKey, deviceKey }, 0, random)
-const admission = signAdmission(
-  {
-    agent,
-    author: instanceIdOf(deviceKey.publicKey),
-    parents: [records[1].hash],
-    time: 0,
-    claim: signClaim(agent, hostileKey, null),
-    name: 'hostile',
-    role: 'writer',
-    number: 1,
-  },
-  deviceKey,
-)
+const { admission, agent, hostileKey, open, pass, random } = await createLoneEngine('quota')
 
 /** Envelopes of one feed, each with a body of 2 MiB of a type that nobody knows, of which the first rests on what does not exist. */
 function feedThatWaits(key: SigningKey, count: number): Envelope[] {
@@ -55,29 +38,11 @@ function feedThatWaits(key: SigningKey, count: number): Envelope[] {
 }
 
 it('a member can make others keep so much for nothing and no more, also over a restart, and its other envelopes are taken', async () => {
-  const time = new VirtualTime()
-  const store = createMemoryStore()
-  let disk = store
-  const open = (): Promise<Engine> =>
-    Engine.open({
-      openStore: async () => (disk = disk.clone()),
-      clock: time.clock(),
-      random,
-      logger: silentLogger,
-      identity: { agent, instance: instanceIdOf(deviceKey.publicKey), key: deviceKey },
-      cacheBytes: 1 << 20,
-      fatal: (error) => {
-        throw error
-      },
-    })
-  const commit = store.commit({ records: [...records, admission].map(({ hash, bytes }) => ({ hash, bytes })) })
-  await time.run(time.elapsed + 10)
-  await commit
   let engine = await open()
   const waiting = (): number => [...engine.ledger.waitingBytes.values()].reduce((sum, bytes) => sum + bytes, 0)
   for (let feed = 0; feed < 4; feed += 1) {
     engine.offer(feedThatWaits(hostileKey, 12))
-    await time.run(time.elapsed + 1_000)
+    await pass(1_000)
   }
   expect(waiting()).toBeGreaterThan(60 << 20)
   expect(waiting()).toBeLessThanOrEqual(64 << 20)
@@ -85,13 +50,13 @@ it('a member can make others keep so much for nothing and no more, also over a r
   engine = await open()
   expect(waiting()).toBe(kept)
   engine.offer(feedThatWaits(hostileKey, 12))
-  await time.run(time.elapsed + 1_000)
+  await pass(1_000)
   expect(waiting()).toBeLessThanOrEqual(64 << 20)
   expect([...engine.intake.refused.values()]).toContain('too much of its author waits for what is not here')
 
   const [ready] = feedThatWaits(hostileKey, 1) as [Envelope]
   const header = { ...ready.header, deps: [] }
   engine.offer([sealEnvelope(header, ready.bodies, hostileKey)])
-  await time.run(time.elapsed + 1_000)
+  await pass(1_000)
   expect(engine.ledger.feed(header.feed)).toMatchObject({ have: 1, applied: 1 })
 })
