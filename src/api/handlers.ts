@@ -47,6 +47,7 @@ export class OtherAnswer {
 export type Handlers = { readonly [Id in RouteId]: (call: Call<Id>) => Promise<RouteAnswer<Id> | OtherAnswer> }
 
 export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, version: string): Handlers {
+  let openapi: object | undefined
   return {
     'operations.write': (call) => write(port, call, call.body.operations),
     'log.append': (call) =>
@@ -139,7 +140,7 @@ export function createHandlers(port: AgentPort, tokens: Tokens, clock: Clock, ve
     'verification.run': ({ query }) => port.verify(waitMsOf(query.timeout ?? '30s')),
     'rebuild.run': () => port.rebuild(),
     'metrics.read': async () => new OtherAnswer(`${mediaTypes.text}; version=0.0.4; charset=utf-8`, await port.metrics()),
-    'openapi.read': async () => contractToOpenapi(version),
+    'openapi.read': async () => (openapi ??= contractToOpenapi(version)),
     'daemon.shutdown': () => port.shutdown(),
   }
 }

@@ -23,9 +23,9 @@ import type { DeclaredPast, Ledger } from './ledger.ts'
 
 /**
  * Updates since the last snapshot after which a document gets a new one: bounds what a load replays. Between these two it is one for each so many bytes of
- * the document in memory, so that a small one, whose snapshot costs little, is loaded at once.
+ * the last snapshot, so that a small document, whose snapshots cost little, is loaded at once.
  */
-const [snapshotUpdatesMin, snapshotUpdatesMax, bytesPerSnapshotUpdate] = [32, 256, 256]
+const [snapshotUpdatesMin, snapshotUpdatesMax, bytesPerSnapshotUpdate] = [32, 256, 64]
 /** Bytes of updates since the last snapshot after which a document gets a new one, however few they are. */
 const snapshotBytes = 512 << 10
 /** Documents that get a snapshot in one commit: keeps idle work short. */
@@ -39,6 +39,8 @@ interface LiveEntry {
   readonly document: LiveDocument
   /** Its size by estimate, bytes, when it was loaded or last committed. */
   bytes: number
+  /** Bytes of the last snapshot, 0 where there is none. */
+  snapshotLength: number
   updatesSinceSnapshot: number
   bytesSinceSnapshot: number
 }
@@ -218,7 +220,9 @@ export class Materialiser {
     for (const [document, entry] of this.#live) {
       if (taken === snapshotsPerBatchMax) break
       if (!isSnapshotDue(entry)) continue
-      this.#ledger.rows.snapshots.push({ document, position: this.#ledger.lastPosition, state: entry.document.state() })
+      const state = entry.document.state()
+      this.#ledger.rows.snapshots.push({ document, position: this.#ledger.lastPosition, state })
+      entry.snapshotLength = state.length
       entry.updatesSinceSnapshot = 0
       entry.bytesSinceSnapshot = 0
       taken += 1
@@ -445,7 +449,13 @@ export class Materialiser {
   #load(document: DocumentId, kind: LiveKind): LiveEntry {
     const snapshot = this.#store.snapshot(document)
     const live = openLiveDocument(kind, snapshot?.state ?? null)
-    const entry: LiveEntry = { document: live, bytes: 0, updatesSinceSnapshot: 0, bytesSinceSnapshot: 0 }
+    const entry: LiveEntry = {
+      document: live,
+      bytes: 0,
+      snapshotLength: snapshot?.state.length ?? 0,
+      updatesSinceSnapshot: 0,
+      bytesSinceSnapshot: 0,
+    }
     const replay = (update: Uint8Array): void => {
       live.apply(update)
       entry.updatesSinceSnapshot += 1
@@ -467,8 +477,8 @@ export class Materialiser {
   }
 }
 
-function isSnapshotDue({ bytes, bytesSinceSnapshot, updatesSinceSnapshot }: LiveEntry): boolean {
-  const updates = Math.min(snapshotUpdatesMax, Math.max(snapshotUpdatesMin, bytes / bytesPerSnapshotUpdate))
+function isSnapshotDue({ bytesSinceSnapshot, snapshotLength, updatesSinceSnapshot }: LiveEntry): boolean {
+  const updates = Math.min(snapshotUpdatesMax, Math.max(snapshotUpdatesMin, snapshotLength / bytesPerSnapshotUpdate))
   return updatesSinceSnapshot >= updates || bytesSinceSnapshot >= snapshotBytes
 }
 

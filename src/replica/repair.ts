@@ -246,7 +246,7 @@ export class RepairDesk {
     if (same !== undefined) return same
     if (members.standingOf(hash) === 'void') return null
     // What is damaged may be the hash beside a record that is sound.
-    const stored = store.records().find((row) => row.hash === hash)
+    const stored = readOr(undefined, () => store.records().find((row) => row.hash === hash))
     const decoded = stored === undefined ? undefined : decodeRecord(stored.bytes)
     return decoded?.ok === true ? known.find((record) => record.hash === decoded.value.hash) : undefined
   }
@@ -256,31 +256,27 @@ export class RepairDesk {
     const outcome = await this.#put({ mending })
     for (const { found, how } of mended) {
       found.isMending = false
-      if (outcome === 'stored' && this.#isWhole(found)) this.#close(found, how)
+      const isWhole = outcome === 'stored' ? readOr(undefined, () => this.#isWhole(found)) : undefined
+      if (isWhole === true) this.#close(found, how)
       // What is made anew may have to wait until something else is whole.
-      else if (outcome === 'failed' || (outcome === 'stored' && found.damage?.kind === 'envelope')) found.tries += 1
+      else if (outcome === 'failed' || (isWhole === false && found.damage?.kind === 'envelope')) found.tries += 1
     }
     // There may be more than is written at once.
     if (mended.some(({ found }) => !this.#cases.has(found.key)) && this.#cases.size > 0) this.#mendSoon()
   }
 
-  /** Whether what was damaged reads as it should. What cannot be read at all is not known to. */
+  /** Whether what was damaged reads as it should. Throws where it cannot be read at all. */
   #isWhole({ damage }: Case): boolean {
     const { store } = this.#options.engine
-    try {
-      switch (damage?.kind) {
-        case 'envelope':
-          return store.envelopes(damage.feed, damage.sequence, damage.sequence, 1).length === 1
-        case 'snapshot':
-          return store.snapshot(damage.document) !== undefined
-        case 'record':
-          return store.records().every(({ bytes, hash }) => hash !== damage.hash || recordHash(bytes) === hash)
-        default:
-          return true
-      }
-    } catch (error) {
-      if (error instanceof SelfsameError) return false
-      throw error
+    switch (damage?.kind) {
+      case 'envelope':
+        return soundOr([], () => store.envelopes(damage.feed, damage.sequence, damage.sequence, 1)).length === 1
+      case 'snapshot':
+        return store.snapshot(damage.document) !== undefined
+      case 'record':
+        return store.records().every(({ bytes, hash }) => hash !== damage.hash || recordHash(bytes) === hash)
+      default:
+        return true
     }
   }
 
@@ -329,7 +325,7 @@ export class RepairDesk {
   #foundWhole(open: Case): void {
     const { damage } = open
     const { store } = this.#options.engine
-    const rows = damage?.kind === 'envelope' ? soundOr([], () => store.envelopes(damage.feed, damage.sequence, damage.sequence, 1)) : []
+    const rows = damage?.kind === 'envelope' ? readOr([], () => store.envelopes(damage.feed, damage.sequence, damage.sequence, 1)) : []
     if (rows.length > 0) void this.#mend([{ found: open, how: wholeAgain }], { envelopes: rows })
     else if (damage?.kind !== 'envelope') this.#close(open, wholeAgain)
   }
@@ -388,6 +384,16 @@ const documentsNamedMax = 3
 
 function placeKeyOf(feed: FeedId, sequence: number): string {
   return damageToKey({ kind: 'envelope', feed, sequence, part: 'header' })
+}
+
+/** What `read` gives, or `otherwise` where it comes upon something damaged, or the disk cannot be read now: the next look is another chance. */
+function readOr<Value, Other>(otherwise: Other, read: () => Value): Value | Other {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof SelfsameError) return otherwise
+    throw error
+  }
 }
 
 function isToMend({ isMending, tries }: Case): boolean {

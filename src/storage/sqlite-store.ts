@@ -158,7 +158,13 @@ class SqliteStore extends SqliteReads implements Store {
     if (this.#state === 'failed' || this.#state === 'closed') throw new SelfsameError('storage-failed', 'the store is not open any more')
     const data: ScrubData = { path: this.#path, hurry: this.#hurry }
     this.#scrubber ??= ThreadLink.start('sqlite-scrubber', data, { maxYoungGenerationSizeMb: scrubberYoungMib })
-    const answer = await this.#scrubber.then((link) => link.request('pass')).catch(toStorageError)
+    const answer = await this.#scrubber
+      .then((link) => link.request('pass'))
+      .catch((error: unknown) => {
+        // The next look has a thread of its own.
+        this.#scrubber = undefined
+        return toStorageError(error)
+      })
     if (answer instanceof SelfsameError) throw answer
     if (answer.event === 'failed') throw new SelfsameError(answer.code, answer.reason)
     return answer.event === 'done' ? answer.damages : []

@@ -84,7 +84,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     if (signal.aborted) throw error
     world.faults.push(String(error instanceof Error ? error.stack : error))
   } finally {
-    await world.close(world.faults.length > 0 ? keepIn : undefined)
+    await world.close(world.faults.length + result.late.length > 0 ? keepIn : undefined)
   }
   return result
 }

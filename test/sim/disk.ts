@@ -21,6 +21,7 @@ const faultyReads: ReadonlySet<keyof Store> = new Set([
   'operation',
   'entries',
   'documentHeads',
+  'records',
 ])
 
 /** Who uses the disk. */

@@ -1,6 +1,6 @@
 /** The launcher on Nodes that are new enough or not, in a project of its own. */
 import { spawn } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -27,6 +27,15 @@ function write(path: string, source: string): void {
   chmodSync(join(directory, path), 0o755)
 }
 
+function writeLongAgo(path: string): void {
+  write(path, '')
+  utimesSync(join(directory, path), 1, 1)
+}
+
+function link(path: string): void {
+  symlinkSync('nowhere', join(directory, path))
+}
+
 function launch(args: readonly string[], old: boolean) {
   const options = old ? ['--import', asNode20] : []
   const child = spawn(process.execPath, [...options, join(directory, 'scripts/selfsame.js'), ...args])
@@ -45,21 +54,28 @@ describe('the launcher', () => {
   })
 
   test.each([
-    ['a source that was changed', 'src/core/other.ts', 'source'],
-    ['a source that was removed', 'src/core', 'source'],
-    ['packages that were installed', 'node_modules/.package-lock.json', 'source'],
-    ['nothing', null, 'build'],
-  ])('runs the build of a clone, but the sources after %s', async (_, newer, what) => {
+    ['a source was changed', 'src/core/other.ts', () => write('src/core/other.ts', '')],
+    ['a source was put there that was last modified long ago', 'src/core/other.ts', () => writeLongAgo('src/core/other.ts')],
+    ['a source was removed', 'src/core', () => (write('src/core/more.ts', ''), rmSync(join(directory, 'src/core/more.ts')))],
+    [
+      'a link was made that leads nowhere',
+      'src/core',
+      () => (rmSync(join(directory, 'src/core/link'), { force: true }), link('src/core/link')),
+    ],
+    ['packages were installed', 'node_modules/.package-lock.json', () => write('node_modules/.package-lock.json', '{}')],
+    ['nothing was changed', null, () => {}],
+  ])('runs the build of a clone, or the sources if, since it began, %s', async (_, where, change) => {
     write('src/cli/main.ts', 'console.log("source")')
     write('src/core/other.ts', '')
     write('node_modules/.package-lock.json', '{}')
     write('dist/cli/main.js', 'console.log("build")')
-    const builtAt = statSync(join(directory, 'dist/cli/main.js')).mtimeMs / 1_000
-    for (const path of ['src', 'src/cli', 'src/cli/main.ts', 'src/core', 'src/core/other.ts', 'node_modules/.package-lock.json']) {
-      const changedAt = builtAt + (path === newer ? 10 : -10)
-      utimesSync(join(directory, path), changedAt, changedAt)
-    }
-    expect(await launch([], false).ended).toEqual({ out: `${what}\n`, err: '', code: 0 })
+    expect(await launch([], false).ended).toEqual({ out: 'source\n', err: '', code: 0 })
+    write('dist/built', '')
+    const beganAt = Date.now() + 5
+    utimesSync(join(directory, 'dist/built'), new Date(beganAt), new Date(beganAt))
+    do change()
+    while (where !== null && lstatSync(join(directory, where)).ctimeMs <= beganAt)
+    expect(await launch([], false).ended).toEqual({ out: where === null ? 'build\n' : 'source\n', err: '', code: 0 })
   })
 
   test('runs the build of a package', async () => {
