@@ -268,9 +268,9 @@ export class Engine {
     })
   }
 
-  /** Writes snapshots that are due, if nothing else is to be done. For idle moments. True: there may be more. */
-  idle(): boolean {
-    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.stageSnapshots()) return false
+  /** Writes snapshots that are due, if nothing else is to be done. For idle moments; `isLook`: as of the materialiser. True: there may be more. */
+  idle(isLook: boolean): boolean {
+    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.stageSnapshots(isLook)) return false
     this.#commit(emptyBatch)
     return true
   }

@@ -26,6 +26,8 @@ import type { DeclaredPast, Ledger } from './ledger.ts'
  * the last snapshot, so that a small document, whose snapshots cost little, is loaded at once.
  */
 const [snapshotUpdatesMin, snapshotUpdatesMax, bytesPerSnapshotUpdate] = [32, 256, 64]
+/** The same of a document that rests: its next snapshot may be long in coming. */
+const bytesPerRestedUpdate = 4 << 10
 /** Bytes of updates since the last snapshot after which a document gets a new one, however few they are. */
 const snapshotBytes = 512 << 10
 /** Documents that get a snapshot in one commit: keeps idle work short. */
@@ -43,6 +45,8 @@ interface LiveEntry {
   snapshotLength: number
   updatesSinceSnapshot: number
   bytesSinceSnapshot: number
+  /** What `updatesSinceSnapshot` was at the last look at which documents rest. */
+  updatesAtLook: number
 }
 
 export interface MaterialiserOptions {
@@ -214,12 +218,17 @@ export class Materialiser {
     }
   }
 
-  /** Adds the snapshots that are due to the batch; call before anything else of it, while documents equal the store. Returns whether any was. */
-  stageSnapshots(): boolean {
+  /**
+   * Adds the snapshots that are due to the batch; call before anything else of it, while documents equal the store. `isLook`: those of documents, too,
+   * that have not changed since the last look. Returns whether any was.
+   */
+  stageSnapshots(isLook: boolean): boolean {
     let taken = 0
     for (const [document, entry] of this.#live) {
       if (taken === snapshotsPerBatchMax) break
-      if (!isSnapshotDue(entry)) continue
+      const rests = isLook && entry.updatesAtLook === entry.updatesSinceSnapshot
+      if (isLook) entry.updatesAtLook = entry.updatesSinceSnapshot
+      if (!isSnapshotDue(entry) && !(rests && entry.updatesSinceSnapshot * bytesPerRestedUpdate > entry.snapshotLength)) continue
       const state = entry.document.state()
       this.#ledger.rows.snapshots.push({ document, position: this.#ledger.lastPosition, state })
       entry.snapshotLength = state.length
@@ -455,6 +464,7 @@ export class Materialiser {
       snapshotLength: snapshot?.state.length ?? 0,
       updatesSinceSnapshot: 0,
       bytesSinceSnapshot: 0,
+      updatesAtLook: 0,
     }
     const replay = (update: Uint8Array): void => {
       live.apply(update)

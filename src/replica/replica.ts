@@ -430,7 +430,7 @@ export class Replica {
   #idleSoon(): void {
     this.#cancelIdle ??= this.#options.clock.after(idleMs, () => {
       this.#cancelIdle = null
-      if (this.#engine.idle()) this.#idleSoon()
+      if (this.#engine.idle(false)) this.#idleSoon()
     })
   }
 

@@ -530,7 +530,7 @@ export class Sync {
       logger.warn({ feeds: engine.waitingFeeds }, 'feeds wait for what they are based on: nobody has sent it')
     this.#waited = engine.waitingFeeds > 0
     this.plan()
-    engine.idle()
+    engine.idle(true)
     this.#cancelPing = clock.after(this.#pingDelay(), () => this.#pingAll())
   }
 
