@@ -210,6 +210,27 @@ const inDocuments: readonly Fault[] = [
     replace: 'const total = sumOf(key) + amount',
     check: test('unit/document/cells'),
   },
+  {
+    name: 'show a json document as it was before what came in',
+    file: 'src/document/json.ts',
+    find: 'if (!local) plain = null',
+    replace: 'if (local) plain = null',
+    check: test('unit/document/json'),
+  },
+  {
+    name: 'digest entries that an update repeats',
+    file: 'src/document/log-segment.ts',
+    find: 'content.values.slice(values.length - clock)',
+    replace: 'content.values',
+    check: test('unit/document/log-segment'),
+  },
+  {
+    name: 'digest a log from where its last segment was begun',
+    file: 'src/replica/digests.ts',
+    find: '        isOrderly = false\n',
+    replace: '',
+    check: test('unit/replica/digests'),
+  },
 ]
 
 const inMembership: readonly Fault[] = [

@@ -101,17 +101,6 @@ describe('what once failed', () => {
     expect([...happened.keys()].filter((what) => what.startsWith('link: bad'))).toEqual([])
   })
 
-  it('is that a process ended because it could not read back what it had mended', async () => {
-    const plan = planOfActs('unreadable', 3_000, [
-      ...members('a', 'b'),
-      [500, { type: 'write', node: 'b', operations: 1 }],
-      [857, { type: 'rot', node: 'a' }],
-      [927, { type: 'unreadable', node: 'a', reads: 2 }],
-      [1_284, { type: 'rot', node: 'a' }],
-    ])
-    expect((await simulate('unreadable', plan)).faults).toEqual([])
-  })
-
   it('is that an admin signed with the key that it had just replaced', async () => {
     const plan = planOfActs('replaced', 3_000, [
       ...members('a', 'b', 'c'),

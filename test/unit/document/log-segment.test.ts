@@ -83,6 +83,13 @@ describe('log segments', () => {
     expect(segmentDigest([]).digest).toBe(segmentDigestOfYjs([]))
   })
 
+  test('what is repeated does not change the digest, and what does not follow is no part of it', () => {
+    const writer = openSegmentWriter(client)
+    const [first, second, third] = ['a', 'b', 'c'].map((text) => writer.append([{ text }])) as [Uint8Array, Uint8Array, Uint8Array]
+    expect(segmentDigest([first, second, first, second])).toEqual(segmentDigest([first, second]))
+    expect(segmentDigest([first, third])).toEqual(segmentDigest([first]))
+  })
+
   test('the digest does not depend on how entries were batched', () => {
     const entries = Array.from({ length: 50 }, (_, index) => ({ text: `entry ${index}`, data: { index } }))
     const single = openSegmentWriter(client)

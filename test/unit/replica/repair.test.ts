@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { FeedId, SelfsameError, Stamp } from '../../../src/core/index.ts'
+import { SelfsameError } from '../../../src/core/index.ts'
+import type { FeedId, Stamp } from '../../../src/core/index.ts'
 import { decodeHeader, sealEnvelope } from '../../../src/feed/index.ts'
 import type { LocalOperation, Replica } from '../../../src/replica/index.ts'
 import type { Damage, MemoryStore } from '../../../src/storage/index.ts'
@@ -98,6 +99,29 @@ describe('damage at one of three is noticed, named and repaired', () => {
     for (const [index, replica] of group.replicas.entries()) await group.settle(replica.write({ operations: [entry(`later ${index}`)] }))
     await group.pass(3_000)
     for (const replica of group.replicas) expect(memoryOf(replica)).toHaveLength(13)
+  })
+
+  test('a record, where the disk cannot be read right after it was written again: the next look finds it whole', async () => {
+    const group = await openGrown()
+    const second = group.replicas[1] as Replica
+    const store = group.stores[1] as MemoryStore
+    const [records, commit] = [store.records.bind(store), store.commit.bind(store)]
+    let [failsNext, failed] = [false, 0]
+    store.commit = async (batch) => {
+      await commit(batch)
+      failsNext = (batch.records ?? []).length > 0
+    }
+    store.records = () => {
+      if (!failsNext) return records()
+      failsNext = false
+      failed += 1
+      throw new SelfsameError('storage-failed', 'the disk cannot be read')
+    }
+    store.damage({ kind: 'record', hash: records()[1]!.hash })
+    await group.pass(2 * withinMs)
+    expect(failed).toBe(1)
+    expect(second.repair.counts).toEqual({ noticed: 1, repaired: 1 })
+    expect(second.repair.open).toEqual([])
   })
 
   test('a snapshot, and an earlier text', async () => {
