@@ -23,6 +23,9 @@ import { entryInput } from './schemas.ts'
 import type { EntryInput, Receipt } from './schemas.ts'
 import { ajvOptions, queryToValues, validationError } from './validation.ts'
 
+// Not by an import, as in `http-connection.ts`.
+const { STATUS_CODES } = process.getBuiltinModule('node:http')
+
 /** Bytes of one request's body, streams of lines excepted. Each request under way holds its body and what it was parsed to. */
 const bodyBytesMax = 2 << 20
 /** Bytes of one request's line and headers: names of 256 bytes, percent-encoded, and 64 patterns fit. */
@@ -272,7 +275,7 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket & { re
   )
   const body = JSON.stringify(problem)
   const head = [
-    `HTTP/1.1 ${problem.status} ${problem.title}`,
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
     `content-type: ${mediaTypes.problem}`,
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
