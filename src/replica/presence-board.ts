@@ -12,6 +12,8 @@ import type { Identity } from './writer.ts'
 const renewMs = 15_000
 /** Milliseconds after which one that was not renewed is gone, as in y-protocols. */
 const expireMs = 30_000
+/** Milliseconds within which those that come are told together: an instance that starts meets all the others at once. */
+const greetMs = 500
 /** Cards of one instance that are looked at, at once and in a second. One that comes too early comes again with its renewal. */
 const cardsMost = 20
 const cardsPerSecond = 4
@@ -29,34 +31,36 @@ export class PresenceBoard {
   readonly #client: number
   readonly #allowances = new Map<InstanceId, Allowance>()
   #state: JsonObject | null = null
-  #cancelRenewal: (() => void) | null = null
+  /** Since when it says nothing of itself, by the monotonic clock; since the start, at first, since the life before may have said something. */
+  #silentSince: number
+  /** When it is told next. */
+  #next: { readonly at: number; readonly cancel: () => void } | null = null
 
   constructor(options: PresenceBoardOptions) {
     this.#options = options
     this.#client = presenceClientOf(options.identity.instance)
     this.#presence = openPresence({ client: this.#client, now: () => options.clock.now() })
+    this.#silentSince = options.clock.monotonic()
   }
 
   /** Sets what this instance tells of itself; null takes it back. Throws `SelfsameError`. */
   set(state: JsonObject | null): void {
     this.#presence.setLocal(state)
+    if (state === null) this.#silentSince = this.#options.clock.monotonic()
     this.#state = state
-    this.publish()
+    this.#publish()
   }
 
-  /** Tells it (again): when it is set, to a peer that has just come, and from time to time. */
-  publish(): void {
-    const { clock, identity, publish } = this.#options
-    this.#cancelRenewal?.()
-    this.#cancelRenewal = null
-    const time = Math.max(0, Math.floor(clock.now()))
-    publish(signPresence(identity.key, identity.agent, { instance: identity.instance, state: this.#presence.encode([this.#client]), time }))
-    if (this.#state !== null) this.#cancelRenewal = clock.after(renewMs, () => this.#renew())
+  /** Tells it to a peer that has just come: unless nothing was said for so long that nobody can take the last word for the present one. */
+  greet(): void {
+    const now = this.#options.clock.monotonic()
+    if (this.#state === null && now - this.#silentSince > expireMs) return
+    if (this.#next === null || this.#next.at > now + greetMs) this.#publishAfter(greetMs)
   }
 
   stop(): void {
-    this.#cancelRenewal?.()
-    this.#cancelRenewal = null
+    this.#next?.cancel()
+    this.#next = null
   }
 
   /** Takes a card that its instance signed. Returns whether it was news. */
@@ -82,9 +86,22 @@ export class PresenceBoard {
     })
   }
 
-  #renew(): void {
-    this.#presence.setLocal(this.#state)
-    this.publish()
+  #publish(): void {
+    const { clock, identity, publish } = this.#options
+    this.stop()
+    const time = Math.max(0, Math.floor(clock.now()))
+    publish(signPresence(identity.key, identity.agent, { instance: identity.instance, state: this.#presence.encode([this.#client]), time }))
+    if (this.#state !== null) this.#publishAfter(renewMs)
+  }
+
+  #publishAfter(milliseconds: number): void {
+    const { clock } = this.#options
+    this.#next?.cancel()
+    const cancel = clock.after(milliseconds, () => {
+      this.#presence.setLocal(this.#state)
+      this.#publish()
+    })
+    this.#next = { at: clock.monotonic() + milliseconds, cancel }
   }
 }
 

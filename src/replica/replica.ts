@@ -174,7 +174,7 @@ export class Replica {
       caseSeen: (id) => this.evidence.caseSeen(id),
       repair: this.repair,
       sessionReady: () => {
-        this.#presence.publish()
+        this.#presence.greet()
         this.coherence.greet()
       },
     })

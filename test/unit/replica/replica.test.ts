@@ -360,20 +360,3 @@ describe('joining', () => {
     await expect(settle(invite)).rejects.toMatchObject({ code: 'forbidden' })
   })
 })
-
-describe('presence', () => {
-  it('is seen by the others, renewed, and gone some time after the instance is', async () => {
-    const { replicas, pass, network } = await openGroup(['admin', 'writer'])
-    for (const replica of replicas) await replica.startNetwork()
-    await pass(5_000)
-    const [first, second] = replicas as [Replica, Replica]
-    first.setPresence({ state: 'writing' })
-    await pass(1_000)
-    expect(second.presence()).toEqual([{ instance: first.identity.instance, state: { state: 'writing' } }])
-    await pass(60_000)
-    expect(second.presence()).toHaveLength(1)
-    network.detach('/memory/0')
-    await pass(60_000)
-    expect(second.presence()).toEqual([])
-  })
-})
