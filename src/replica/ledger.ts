@@ -434,6 +434,7 @@ function emptyRows(): BatchRows {
     entriesRemoved: [],
     operations: [],
     snapshots: [],
+    digests: [],
     quarantine: [],
     textVersionsRemoved: [],
     textVersions: [],

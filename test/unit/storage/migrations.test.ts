@@ -36,9 +36,9 @@ function writeFirstVersion(path: string, source: string): void {
   database.close()
 }
 
-/** All but what stands for the order of what was applied: the first version did not keep that. */
+/** All but what stands for the order of what was applied, and digests: the first version did not keep them. */
 function readable(store: Store): object {
-  const { histories: _, ...others } = readAll(store)
+  const { digests: _digests, histories: _histories, ...others } = readAll(store)
   return others
 }
 
