@@ -6,7 +6,7 @@ import { stampToMilliseconds } from '../core/index.ts'
 import type { Clock, DocumentId, FeedId, InstanceId } from '../core/index.ts'
 import type { Engine } from './engine.ts'
 import { soundOr, storedToEnvelope } from './ledger.ts'
-import type { Told } from './session.ts'
+import type { Told } from './told-board.ts'
 
 /** Reads of the store in one step: some milliseconds of work. */
 const readsPerStep = 200

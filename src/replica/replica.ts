@@ -298,7 +298,7 @@ export class Replica {
     const { place } = outcome
     if (place === null) return { ...outcome, asked: replicas, held: 1 }
     if (replicas > 1) await this.#held(place.feed, place.sequence, replicas, timeoutMs)
-    return { ...outcome, asked: replicas, held: 1 + this.#sync.holders(place.feed, place.sequence) }
+    return { ...outcome, asked: replicas, held: 1 + this.#sync.told.holders(place.feed, place.sequence) }
   }
 
   /**
@@ -401,12 +401,12 @@ export class Replica {
 
   get #coverageSource(): CoverageSource {
     const { clock, identity } = this.#options
-    return { engine: this.#engine, clock, own: identity.instance, told: () => this.#sync.told() }
+    return { engine: this.#engine, clock, own: identity.instance, told: () => this.#sync.told.all() }
   }
 
   peers(): readonly PeerState[] {
     const { identity } = this.#options
-    const told = this.#sync.told()
+    const told = this.#sync.told.all()
     return this.#engine.members.members
       .filter((member) => member.instance !== identity.instance)
       .map(({ instance, key }) => {
@@ -485,7 +485,7 @@ export class Replica {
   }
 
   #held(feed: FeedId, sequence: number, asked: number, timeoutMs: number): Promise<void> {
-    if (1 + this.#sync.holders(feed, sequence) >= asked) return Promise.resolve()
+    if (1 + this.#sync.told.holders(feed, sequence) >= asked) return Promise.resolve()
     return new Promise((resolve) => {
       const waiter: Waiter = {
         feed,
@@ -504,7 +504,7 @@ export class Replica {
 
   #checkWaiters(): void {
     for (const waiter of this.#waiters) {
-      if (1 + this.#sync.holders(waiter.feed, waiter.sequence) >= waiter.asked) waiter.done()
+      if (1 + this.#sync.told.holders(waiter.feed, waiter.sequence) >= waiter.asked) waiter.done()
     }
   }
 }

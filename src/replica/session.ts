@@ -60,14 +60,6 @@ export interface Session {
   clockAheadMilliseconds: number | null
 }
 
-/** What an instance told last. */
-export interface Told {
-  readonly theirs: ReadonlyMap<FeedId, FrontierEntry>
-  /** Milliseconds since the Unix epoch. */
-  readonly at: number
-  readonly program: string | null
-}
-
 export function createSession(link: Link, member: Member, now: number): Session {
   return {
     link,

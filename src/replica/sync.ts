@@ -4,7 +4,7 @@
  * anything: convergence is owed by frontiers and wants alone. Tells nothing that is not durable here.
  */
 import { Allowance, bytesToId } from '../core/index.ts'
-import type { Clock, FeedId, InstanceId, Logger, PublicKey, Random } from '../core/index.ts'
+import type { Clock, FeedId, Logger, PublicKey, Random } from '../core/index.ts'
 import { envelopeSize } from '../feed/index.ts'
 import type { Envelope, FrontierEntry } from '../feed/index.ts'
 import type { MembershipRecord } from '../membership/index.ts'
@@ -20,8 +20,9 @@ import { Answers } from './serving.ts'
 import { authorKeyOf, provenEnvelopes } from './proof.ts'
 import { RecordExchange } from './record-exchange.ts'
 import { createSession, surplusOf } from './session.ts'
-import type { Session, Told } from './session.ts'
+import type { Session } from './session.ts'
 import { Telling } from './telling.ts'
+import { ToldBoard } from './told-board.ts'
 import { TwinWatch } from './twins.ts'
 import type { RepairDesk } from './repair.ts'
 import type { Identity } from './writer.ts'
@@ -79,8 +80,7 @@ export class Sync {
   /** Of this process: tells two processes with one key apart. */
   readonly boot: Uint8Array
   readonly #sessions = new Map<LinkId, Session>()
-  /** Also after its link closed. */
-  readonly #told = new Map<InstanceId, Told>()
+  readonly told: ToldBoard
   /** The link from which a feed is being fetched. */
   readonly #fetching = new Map<FeedId, LinkId>()
   readonly #twins: TwinWatch
@@ -99,6 +99,7 @@ export class Sync {
   constructor(options: SyncOptions) {
     this.#options = options
     this.boot = options.random.bytes(16)
+    this.told = new ToldBoard(options.clock)
     this.#forgeryNotes = new Allowance(options.clock, forgeryNotesPerSecond, forgeryNotesMost)
     this.#gossiping = new Gossiping({ ...options, peers: () => this.#sessions.size })
     this.#twins = new TwinWatch({
@@ -149,18 +150,6 @@ export class Sync {
     return false
   }
 
-  /** What each instance told last. */
-  told(): ReadonlyMap<InstanceId, Told> {
-    return this.#told
-  }
-
-  /** Other instances that said they applied the envelope. */
-  holders(feed: FeedId, sequence: number): number {
-    let count = 0
-    for (const { theirs } of this.#told.values()) if ((theirs.get(feed)?.applied ?? 0) >= sequence) count += 1
-    return count
-  }
-
   start(): void {
     this.#cancelPing ??= this.#options.clock.after(this.#pingDelay(), () => this.#pingAll())
   }
@@ -197,9 +186,7 @@ export class Sync {
     this.#sessions.delete(id)
     session.cancelTelling?.()
     this.#release(session)
-    // Up to now it would have told of anything new.
-    const told = this.#told.get(session.member.instance)
-    if (told !== undefined && session.ready) this.#told.set(session.member.instance, { ...told, at: this.#now() })
+    this.told.closed(session, this.#sessions.values())
     this.#options.logger.info({ peer: session.member.name, reason }, 'peer:disconnected')
     this.plan()
   }
@@ -349,7 +336,7 @@ export class Sync {
         session.lacking.set(entry.feed, Number.NEGATIVE_INFINITY)
       }
     }
-    this.#told.set(session.member.instance, { theirs: session.theirs, at: this.#now(), program: session.program })
+    this.told.heard(session)
     progressTold()
     this.plan()
   }

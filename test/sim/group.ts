@@ -49,6 +49,11 @@ export function agreementOf(nodes: readonly SimNode[]): Agreement | null {
   return { ...group, table: memberTableFrom(first.replica.identity.agent, first.replica.store.records()) }
 }
 
+/** Whether somebody takes itself for a member whom those that remain do not know: by a key of which they may be told still. */
+export function hasStrangers({ outside }: Agreement): boolean {
+  return outside.some((one) => isMemberTo(one, one))
+}
+
 function circlesOf(members: readonly Running[]): readonly (readonly Running[])[] {
   const circles: Running[][] = []
   const left = new Set(members)

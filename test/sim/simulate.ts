@@ -3,7 +3,7 @@
  * must be true of it is checked. The same plan gives the same run, to the byte.
  */
 import type { InstanceId } from '../../src/core/index.ts'
-import { agreementOf, appliedText, groupOf } from './group.ts'
+import { agreementOf, appliedText, groupOf, hasStrangers } from './group.ts'
 import { Checks } from './checks.ts'
 import type { SimNode } from './node.ts'
 import { planOf } from './plan.ts'
@@ -17,6 +17,8 @@ const healMsMax = 600_000
 const lookMs = 500
 /** Virtual milliseconds without convergence after which copies of homes run in turn. */
 const turnMs = 60_000
+/** Virtual milliseconds within which whoever knows of a key has told those that do not. */
+const strangersMs = 60_000
 /** Virtual milliseconds of which one stretch has to be quiet, with a round of pings in it, and how many there may be before: dead links are noticed, and dialed anew. */
 const quietMs = 12_000
 const stretchesMax = 10
@@ -106,7 +108,7 @@ class Healing {
 
   async #converge(begin: number): Promise<void> {
     const { faults, time } = this.#world
-    for (let turns = 0; faults.length === 0 && this.#isAnybodyThere() && !(await this.#isHealed());) {
+    for (let turns = 0; faults.length === 0 && this.#isAnybodyThere() && !(await this.#isHealed(begin));) {
       if (time.elapsed - begin > healMsMax) return this.#world.fault(`no convergence within ${healMsMax / 1_000} s: ${this.#describe()}`)
       await time.run(time.elapsed + lookMs)
       if (time.elapsed - begin < (turns + 1) * turnMs) continue
@@ -116,9 +118,9 @@ class Healing {
   }
 
   /** All agree, and nothing that they store is damaged. */
-  async #isHealed(): Promise<boolean> {
+  async #isHealed(begin: number): Promise<boolean> {
     const agreement = agreementOf(this.#nodes)
-    if (agreement === null) return false
+    if (agreement === null || (hasStrangers(agreement) && this.#world.time.elapsed - begin < strangersMs)) return false
     const damages = await Promise.all(agreement.remaining.map(({ replica }) => replica.store.scrub()))
     return damages.every((damaged) => damaged.length === 0)
   }
