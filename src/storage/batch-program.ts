@@ -3,9 +3,9 @@ import { crc32 } from 'node:zlib'
 import type { DocumentId, FeedId } from '../core/index.ts'
 import { hash48Of, hash48OfBody, hash48OfState } from './hash48.ts'
 import { newMap, obtain } from './nested-map.ts'
-import { clearingStatements, statementIndex } from './sqlite-statements.ts'
+import { clearingStatements, entriesAtOnce, statementIndex } from './sqlite-statements.ts'
 import { textVersionsMax } from './store.ts'
-import type { EnvelopeRow, TouchRow, WriteBatch } from './store.ts'
+import type { EntryRow, EnvelopeRow, TouchRow, WriteBatch } from './store.ts'
 import { ProgramBuilder } from './writer-program.ts'
 
 const run = statementIndex
@@ -88,10 +88,7 @@ function addDocuments(program: ProgramBuilder, batch: WriteBatch): void {
   for (const row of batch.segments ?? []) {
     inFeed(program, row).number(row.segment.day).number(row.segment.number).number(row.entries).number(row.sequence).run(run.putSegment)
   }
-  for (const row of batch.entries ?? []) {
-    program.name('document', row.document).number(row.time).hex(row.id).run(run.addEntry)
-    program.name('document', row.document).run(run.countAdded)
-  }
+  for (const [document, rows] of Map.groupBy(batch.entries ?? [], (row) => row.document)) addEntries(program, document, rows)
   for (const row of batch.entriesRemoved ?? []) {
     program.name('document', row.document).number(row.time).hex(row.id).run(run.removeEntry)
     program.name('document', row.document).run(run.countRemoved)
@@ -105,6 +102,20 @@ function addDocuments(program: ProgramBuilder, batch: WriteBatch): void {
   for (const row of batch.textVersions ?? []) {
     program.name('document', row.document).hex(row.version).number(row.position).text(row.content).run(run.putTextVersion)
     program.name('document', row.document).number(textVersionsMax).run(run.dropTextVersions)
+  }
+}
+
+function addEntries(program: ProgramBuilder, document: DocumentId, rows: readonly EntryRow[]): void {
+  for (let at = 0; at < rows.length;) {
+    const isFull = rows.length - at >= entriesAtOnce
+    const end = at + (isFull ? entriesAtOnce : 1)
+    program.name('document', document)
+    for (; at < end; at += 1) {
+      const { id, time } = rows[at] as EntryRow
+      program.number(time).hex(id)
+    }
+    program.run(isFull ? run.addEntries : run.addEntry)
+    program.name('document', document).run(run.countAdded)
   }
 }
 

@@ -6,6 +6,10 @@ interface Statement {
   readonly mustChange?: true
 }
 
+/** Entries that one statement adds: a statement costs more than an entry does, and with more of them little is gained. */
+export const entriesAtOnce = 16
+const entriesSql = Array.from({ length: entriesAtOnce }, (_, index) => `(?1, ?${2 * index + 2}, ?${2 * index + 3})`).join(', ')
+
 const table = {
   putMeta: { sql: 'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value' },
   deleteMeta: { sql: 'delete from meta where name = ?' },
@@ -48,9 +52,11 @@ const table = {
     sql: `insert into segment (document, feed, day, number, entries, sequence) values (?, ?, ?, ?, ?, ?)
       on conflict do update set entries = excluded.entries, sequence = excluded.sequence`,
   },
+  /** Of one document; then time and id of each. */
+  addEntries: { sql: `insert into entry (document, time, id) values ${entriesSql} on conflict do nothing` },
   addEntry: { sql: 'insert into entry (document, time, id) values (?, ?, ?) on conflict do nothing' },
   removeEntry: { sql: 'delete from entry where document = ? and time = ? and id = ?' },
-  // Right after one of the two above: `changes()` says whether there was a row to add or to remove. A trigger would do the
+  // Right after one of those above: `changes()` says how many rows there were to add or to remove. A trigger would do the
   // same, and make `delete from entry` go through all rows.
   countAdded: { sql: 'update document set entries = entries + changes() where number = ?' },
   countRemoved: { sql: 'update document set entries = entries - changes() where number = ?' },

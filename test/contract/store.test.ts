@@ -170,6 +170,22 @@ describe.each([
     expect(store.entryCount(document)).toBe(20)
   })
 
+  test('takes in many entries at once, also where some are there already, and counts them', async () => {
+    const store = await open()
+    const rows = Array.from({ length: 100 }, (_, index) => ({
+      document: index % 3 === 0 ? another : document,
+      time: index,
+      id: entryId(index),
+    }))
+    await store.commit({ entries: rows.slice(10, 20) })
+    await store.commit({ entries: [...rows, ...rows.slice(50)] })
+    for (const each of [document, another]) {
+      const wanted = rows.filter((row) => row.document === each)
+      expect(store.entries({ document: each, limit: 200 })).toEqual(wanted)
+      expect(store.entryCount(each)).toBe(wanted.length)
+    }
+  })
+
   test('counts entries exactly, whatever is written twice or removed', async () => {
     const store = await open()
     const rows = [1, 2, 3].map((seed) => ({ document, time: seed, id: entryId(seed) }))
