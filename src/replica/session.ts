@@ -27,7 +27,9 @@ export interface Session {
   /** Of the process at the other end, once it said hello. */
   boot: string | null
   program: string | null
-  /** Both sides hold the same records: documents may be spoken of. */
+  /** All records that the other end had are stored. */
+  recordsTaken: boolean
+  /** They are, and this instance is a member by them: documents may be spoken of. */
   ready: boolean
   /** What the other end told that it has and applied. */
   readonly theirs: Map<FeedId, FrontierEntry>
@@ -66,6 +68,7 @@ export function createSession(link: Link, member: Member, now: number): Session 
     member,
     boot: null,
     program: null,
+    recordsTaken: false,
     ready: false,
     theirs: new Map(),
     lacking: new Map(),

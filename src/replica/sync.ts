@@ -305,7 +305,8 @@ export class Sync {
   #becomeReady(session: Session): void {
     if (session.ready || session.boot === null) return
     const { addressCards, engine, identity, logger, sessionReady } = this.#options
-    // Whoever lost its place hears of the records, and nothing more.
+    session.recordsTaken = true
+    // Whoever lost its place hears of the records, and nothing more, until it has one again.
     if (engine.members.memberByKey(identity.key.publicKey) === undefined) return
     if (engine.members.memberByKey(session.link.key) === undefined) return this.#drop(session, 'not a member')
     session.ready = true
@@ -371,6 +372,7 @@ export class Sync {
       if (member !== undefined) {
         session.member = member
         this.#lookAgain(session)
+        if (session.recordsTaken) this.#becomeReady(session)
         continue
       }
       // It is told why, and nothing more is taken from it or said to it.

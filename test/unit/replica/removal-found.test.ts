@@ -240,3 +240,31 @@ it('no cut is signed before the memory that is built anew is whole: it would lea
   expect(first.members.writeLimit(second.identity.instance, second.identity.key.publicKey)).toMatchObject([[{ sequence: 1 }]])
   expect(texts(first)).toEqual(['one'])
 })
+
+it('who has its place back is ready for those, too, whom it met while it had none', async () => {
+  const held = Promise.withResolvers<void>()
+  let isHeld = false
+  const commitVia = async (apply: () => void): Promise<void> => {
+    if (isHeld) await held.promise
+    apply()
+  }
+  const { pass, replicas, settle } = await openGroup(['admin', 'admin', 'writer'], { commitVia })
+  const [slow, admin, removed] = replicas as [Replica, Replica, Replica]
+  for (const replica of replicas) await replica.startNetwork()
+  await pass(5_000)
+  // Hears of the removal and of the return at once, once its disk goes on.
+  isHeld = true
+  const waiting = slow.write({ operations: [entry('on its way to the disk')] })
+  await settle(admin.membership.giveRole(removed.identity.instance, null, ''))
+  await pass(1_000)
+  await removed.stopNetwork()
+  await removed.startNetwork()
+  await pass(10_000)
+  await settle(admin.membership.giveRole(removed.identity.instance, 'writer', ''))
+  await pass(1_000)
+  held.resolve()
+  isHeld = false
+  await settle(waiting)
+  await pass(5_000)
+  for (const replica of replicas) expect(replica.peers().map(({ state }) => state)).toEqual(['connected', 'connected'])
+})
