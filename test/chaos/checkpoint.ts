@@ -2,7 +2,7 @@
  * What must be true of a group whose trouble is over: all daemons come to hold the same, quickly, and what each of them shows is what the history
  * of the clients makes it. Looks at everything from outside, through the API, and at the store of the founder for where operations stand.
  */
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Agent, DocumentDigest } from '../../src/api/client.ts'
@@ -19,6 +19,8 @@ export interface Checker {
   /** Judges what was asked since the last time, after `heal`. What must not be goes to the faults of the world. */
   check(): Promise<Pick<Judgement, 'carriedOut'>>
   readonly envelopes: number
+  /** Of all daemons at all checkpoints, the most memory that one had had; 0 where the system does not tell. */
+  readonly memoryMib: number
 }
 
 export interface Healing {
@@ -35,6 +37,8 @@ const lookEachMs = 200
 const neverExpected = new Set(['fork', 'stale-stamp', 'quarantine'])
 /** Seconds after which a group that does not heal is given up. */
 const giveUpSeconds = 180
+/** MiB of memory that no daemon may ever have had: whatever waits, or is remembered, is bounded. */
+const memoryMibMax = 400
 /** Seconds in which a watcher is shown what its daemon holds. */
 const shownSecondsMax = 20
 
@@ -44,6 +48,7 @@ export function createChecker(world: World): Checker {
   const settledDigests = new Map<string, string>()
   /** Every entry that was ever there. */
   const knownTexts = new Set<string>()
+  let memoryMib = 0
   const fault = (what: string): void => void world.faults.push(what)
 
   /** Whether all hold the same versions: all that anybody wrote. */
@@ -98,6 +103,9 @@ export function createChecker(world: World): Checker {
       const right = normal(wanted)
       if (read !== right) fault(`${name}: ${document} reads ${differenceOf(read, right)}`)
     }
+    const mib = peakMemoryMib(instance.processId)
+    memoryMib = Math.max(memoryMib, mib)
+    if (mib > memoryMibMax) fault(`${name} had ${mib} MiB of memory, more than ${memoryMibMax}`)
     const { attention } = await instance.agent.status()
     for (const { detail, kind } of attention) if (neverExpected.has(kind)) fault(`${name}: ${kind}: ${detail}`)
   }
@@ -163,7 +171,16 @@ export function createChecker(world: World): Checker {
     get envelopes() {
       return pasts.envelopes
     },
+    get memoryMib() {
+      return memoryMib
+    },
   }
+}
+
+/** The most that a process had in memory so far; 0 where the system does not tell. */
+function peakMemoryMib(processId: number): number {
+  if (process.platform !== 'linux') return 0
+  return Math.round(Number(/VmHWM:\s+(\d+)/u.exec(readFileSync(`/proc/${processId}/status`, 'utf8'))?.[1]) / 1_024)
 }
 
 function digestText({ digest, versionKey }: DocumentDigest): string {

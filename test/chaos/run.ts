@@ -43,6 +43,8 @@ export interface ChaosResult {
   edits: number
   envelopes: number
   daemons: number
+  /** As of the checker. */
+  memoryMib: number
   restarts: number
   /** How often each fault was done. */
   readonly done: Map<string, number>
@@ -68,6 +70,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     edits: 0,
     envelopes: 0,
     daemons: 0,
+    memoryMib: 0,
     restarts: 0,
     done: new Map(),
     skipped: new Map(),
@@ -113,6 +116,7 @@ async function run(world: World, options: ChaosOptions, result: ChaosResult): Pr
     }
     requests.carriedOut += carriedOut
     result.envelopes = checker.envelopes
+    result.memoryMib = checker.memoryMib
     result.restarts = world.restarts
     result.daemons = world.daemons.length
     say(
