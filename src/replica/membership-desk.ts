@@ -98,8 +98,9 @@ export class MembershipDesk {
     })
   }
 
-  /** Whether somebody may join: an invite is open, or was used up so lately that its answer may have to be repeated. */
+  /** Whether somebody may join: an invite is open, or was used up so lately that its answer may have to be repeated. Nobody while the store is opened anew. */
   isJoinOpen(): boolean {
+    if (!this.#options.engine.isReadable) return false
     const now = this.#options.clock.now()
     for (const invite of this.#invites().values()) if (now < invite.expiresAt) return true
     return false

@@ -234,7 +234,7 @@ describe('a commit that fails', () => {
     expect(await total(replica, 'a')).toBe(8n)
   })
 
-  it('and a store that does not open again keep nobody waiting, and the instance can be closed', async () => {
+  it('and a store that does not open again keep nobody waiting, let nobody join, and the instance can be closed', async () => {
     let fail = false
     const commitVia = async (apply: () => void): Promise<void> => {
       apply()
@@ -245,10 +245,13 @@ describe('a commit that fails', () => {
     }
     const { replicas, settle } = await openGroup(['admin'], { commitVia, reopening })
     const [replica] = replicas as [Replica]
+    await settle(replica.membership.invite({ role: 'writer', durationMilliseconds: 60_000, uses: 1, name: null }))
+    expect(replica.membership.isJoinOpen()).toBe(true)
     fail = true
     await expect(settle(replica.write({ operations: [add('a', 7n)] }))).rejects.toMatchObject({ code: 'outcome-unknown' })
     const waiting = replica.write({ operations: [add('a', 1n)] })
     waiting.catch(() => {})
+    expect(replica.membership.isJoinOpen()).toBe(false)
     await settle(replica.close())
     await expect(waiting).rejects.toMatchObject({ code: 'unavailable' })
   })
