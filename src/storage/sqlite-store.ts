@@ -8,7 +8,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite'
 import { assert, SelfsameError } from '../core/index.ts'
-import type { Logger } from '../core/index.ts'
+import type { DocumentId, FeedId, Logger } from '../core/index.ts'
 import { batchToProgram } from './batch-program.ts'
 import { checkDatabase } from './database-check.ts'
 import { migrate } from './migrations.ts'
@@ -17,7 +17,7 @@ import { RecentEnvelopes } from './recent-envelopes.ts'
 import { SqliteReads } from './sqlite-reads.ts'
 import { toStorageError } from './storage-error.ts'
 import { CommitFailure } from './store.ts'
-import type { Damage, Store, StoredEnvelope, WriteBatch } from './store.ts'
+import type { Damage, QuarantineRow, Store, StoredEnvelope, WriteBatch } from './store.ts'
 import type { ScrubAnswer, ScrubData, ScrubRequest } from './sqlite-scrubber.ts'
 import type { WriterAnswer, WriterData, WriterRequest } from './sqlite-writer.ts'
 import { ThreadLink } from './thread-link.ts'
@@ -87,6 +87,8 @@ class SqliteStore extends SqliteReads implements Store {
   #scrub: Promise<readonly Damage[]> | undefined
   readonly #recent = new RecentEnvelopes()
   readonly #hurry = new Int32Array(new SharedArrayBuffer(4))
+  /** Whether anything is quarantined, or about to be: hardly ever, and it is asked of each update. */
+  #hasQuarantine: boolean
 
   constructor(path: string, reader: DatabaseSync, writer: WriterLink, logger: Logger) {
     super(reader, logger)
@@ -94,6 +96,7 @@ class SqliteStore extends SqliteReads implements Store {
     this.#reader = reader
     this.#writer = writer
     this.#logger = logger
+    this.#hasQuarantine = this.quarantine().length > 0
   }
 
   async commit(batch: WriteBatch): Promise<void> {
@@ -102,6 +105,7 @@ class SqliteStore extends SqliteReads implements Store {
     }
     assert(this.#state === 'open', 'a store takes one commit at a time')
     this.#state = 'committing'
+    this.#hasQuarantine ||= (batch.quarantine ?? []).length > 0
     try {
       await this.#write(batchToProgram(batch))
       this.#recent.committed(batch)
@@ -121,8 +125,15 @@ class SqliteStore extends SqliteReads implements Store {
   }
 
   override appliedAfter(position: number, limit: number): readonly StoredEnvelope[] {
-    const isOpen = this.#state === 'open' || this.#state === 'committing'
-    return (isOpen ? this.#recent.after(position, limit) : undefined) ?? super.appliedAfter(position, limit)
+    return (this.#isOpen ? this.#recent.after(position, limit) : undefined) ?? super.appliedAfter(position, limit)
+  }
+
+  override quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined {
+    return this.#isOpen && !this.#hasQuarantine ? undefined : super.quarantined(document, feed)
+  }
+
+  get #isOpen(): boolean {
+    return this.#state === 'open' || this.#state === 'committing'
   }
 
   async #write(program: Uint8Array<ArrayBuffer>): Promise<void> {
