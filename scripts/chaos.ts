@@ -73,14 +73,32 @@ else process.stdout.write(`homes and logs are in ${kept}\n`)
 // What a nemesis was about to do when the run was given up is not waited for.
 process.exit(isRight ? 0 : 1)
 
-function report({ daemons: count, done, edits, envelopes, faults, healingMs, late, memoryMib, requests, restarts, skipped }: ChaosResult): void {
-  const sorted = healingMs.toSorted((a, b) => a - b)
+function report({
+  daemons: count,
+  done,
+  edits,
+  envelopes,
+  faults,
+  healingMs,
+  late,
+  memoryMib,
+  provenMs,
+  requests,
+  restarts,
+  skipped,
+}: ChaosResult): void {
   const secondsOf = (milliseconds: number | undefined): string => ((milliseconds ?? 0) / 1_000).toFixed(2)
+  const spanOf = (times: readonly number[]): string => {
+    const sorted = times.toSorted((a, b) => a - b)
+    return `median ${secondsOf(sorted[sorted.length >> 1])} s, longest ${secondsOf(sorted.at(-1))} s`
+  }
   const all = requests.acknowledged + requests.refused + requests.unknown
   say(`seed ${values.seed}, ${((performance.now() - began) / 60_000).toFixed(1)} minutes, ${count} daemons`)
   say(`${all} requests with ${edits} edits in ${envelopes} envelopes: ${requests.acknowledged} acknowledged, ${requests.refused} refused`)
-  say(`${requests.unknown} of unknown outcome, of which ${requests.carriedOut} were carried out; ${restarts} restarts; up to ${memoryMib} MiB`)
-  say(`${sorted.length} healings: median ${secondsOf(sorted[sorted.length >> 1])} s, longest ${secondsOf(sorted.at(-1))} s`)
+  say(
+    `${requests.unknown} of unknown outcome, of which ${requests.carriedOut} were carried out; ${restarts} restarts; up to ${memoryMib} MiB`,
+  )
+  say(`${healingMs.length} healings: ${spanOf(healingMs)}; all digests equal: ${spanOf(provenMs)}`)
   say([...done].map(([name, count]) => `${name} ${count}`).join(', '))
   for (const [name, reason] of skipped) say(`skipped: ${name}: ${reason}`)
   for (const healing of late) say(`LATE: ${healing}`)

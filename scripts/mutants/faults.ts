@@ -231,20 +231,6 @@ const inDocuments: readonly Fault[] = [
     replace: '',
     check: test('unit/replica/digests'),
   },
-  {
-    name: 'take the digest of another version',
-    file: 'src/replica/digests.ts',
-    find: 'return versionKey === versionKeyOf(this.#store, document) ? { versionKey, digest } : undefined',
-    replace: "return digest === '' ? undefined : { versionKey, digest }",
-    check: test('unit/replica/digests'),
-  },
-  {
-    name: 'keep digests when all is built anew',
-    file: 'src/storage/sqlite-statements.ts',
-    find: "  'digest',\n",
-    replace: '',
-    check: test('contract/store'),
-  },
 ]
 
 const inMembership: readonly Fault[] = [

@@ -17,7 +17,7 @@ const presenceStateBytesMax = 4 << 10
 
 export interface PresenceState {
   readonly state: JsonObject
-  /** When it was last heard of, by the owner's clock. */
+  /** When it was last heard of, as `now` told. */
   readonly seen: number
 }
 
@@ -33,14 +33,17 @@ export interface Presence {
   states(): ReadonlyMap<number, PresenceState>
 }
 
-/** `client`: this instance's id in the protocol, the same after a restart or not. `now`: milliseconds since the Unix epoch. */
-export function openPresence({ client, now }: { client: number; now: () => number }): Presence {
+/**
+ * `client`: this instance's id in the protocol, the same after a restart or not. `begin`: a number greater than that of its last life, as the milliseconds
+ * since the Unix epoch are. `now`: milliseconds that never go back.
+ */
+export function openPresence({ begin, client, now }: { begin: number; client: number; now: () => number }): Presence {
   const doc = new Y.Doc()
   doc.clientID = client
   const awareness = new Awareness(doc)
   clearInterval(awareness._checkInterval as NodeJS.Timeout)
   // States are ordered by a counter of each client. Beginning at the time lets a restarted instance supersede its last life.
-  awareness.meta.set(client, { clock: Math.max(0, Math.floor(now())), lastUpdated: 0 })
+  awareness.meta.set(client, { clock: Math.max(0, Math.floor(begin)), lastUpdated: 0 })
   awareness.setLocalState(null)
   const seenByClient = new Map<number, number>()
 

@@ -7,7 +7,7 @@ import type { Clock, DocumentId, Logger } from '../core/index.ts'
 import type { DocumentKind } from '../document/index.ts'
 import type { EntryCursor } from '../storage/index.ts'
 import { DigestBook } from './digest-book.ts'
-import { versionKeyOf } from './digests.ts'
+import { openStored, versionKeyOf } from './digests.ts'
 import type { DocumentDigest } from './digests.ts'
 import type { Engine } from './engine.ts'
 import type { Reader } from './reader.ts'
@@ -248,7 +248,7 @@ export class Auditor {
 
   /** `hasChanged`: it was written to since it was looked at last, so nothing is known of what it should give. */
   *#look({ document, kind }: Listed, hasChanged: boolean): Generator<undefined, void> {
-    const { clock, damagedDigest, engine } = this.#options
+    const { clock, damagedDigest, engine, reader } = this.#options
     if (engine.materialiser.isDirty(document)) {
       this.#due.set(document, clock.monotonic())
       return
@@ -257,10 +257,7 @@ export class Auditor {
     // What was found stays until all is built anew: what would be seen now could be what is wrong.
     if (before?.digest === damagedDigest)
       return this.#enter(document, { versionKey: versionKeyOf(engine.store, document), digest: damagedDigest })
-    // What it was digested to in an earlier run stands until a round comes to it, and holds it against what is stored.
-    const kept = hasChanged ? engine.digests.kept(document) : undefined
-    if (kept !== undefined) return this.#enter(document, kept)
-    const stored = kind === 'log' ? yield* engine.digests.ofLog(document) : this.#ofLive(document, kind)
+    const stored = kind === 'log' ? yield* reader.digests.ofLog(document) : this.#ofLive(document, kind)
     const isKnown = before !== undefined && !hasChanged && !this.#due.has(document)
     if (isKnown && before.versionKey !== stored.versionKey) return this.#find(document, 'content', 'its versions changed without a write')
     if (isKnown && before.digest !== stored.digest)
@@ -268,7 +265,7 @@ export class Auditor {
     if (kind === 'log') {
       const shown = hasChanged ? engine.store.entryCount(document) : yield* this.#indexed(document)
       // What was written meanwhile may be counted on one side only.
-      if (this.#due.has(document)) return this.#keep(document, stored)
+      if (this.#due.has(document)) return this.#enter(document, stored)
       const expected = this.#entries.get(document) ?? engine.store.entryCount(document)
       this.#entries.set(document, expected)
       if (shown !== expected) return this.#find(document, 'index', `it shows ${shown} entries and has ${expected}`)
@@ -278,13 +275,13 @@ export class Auditor {
         return this.#find(document, 'content', 'what is stored of it gives something else than what is shown')
     }
     this.#findings.delete(document)
-    this.#keep(document, stored)
+    this.#enter(document, stored)
   }
 
   #ofLive(document: DocumentId, kind: Exclude<DocumentKind, 'log'>): DocumentDigest {
     const { clock, engine } = this.#options
     const beganAt = clock.monotonic()
-    const stored = engine.digests.ofStored(document, kind)
+    const stored = { versionKey: versionKeyOf(engine.store, document), digest: openStored(engine.store, document, kind).digest() }
     const endedAt = clock.monotonic()
     this.#passedOverUntil.set(document, endedAt + (endedAt - beganAt) * passedOverFactor)
     return stored
@@ -318,17 +315,11 @@ export class Auditor {
 
   #find(document: DocumentId, kind: Finding['kind'], detail: string): void {
     const { clock, damagedDigest, engine, found } = this.#options
-    engine.digests.doubt(document)
     this.#enter(document, { versionKey: versionKeyOf(engine.store, document), digest: damagedDigest })
     if (this.#findings.has(document)) return
     const finding = { document, kind, detail, since: Math.floor(clock.now()) }
     this.#findings.set(document, finding)
     found(finding)
-  }
-
-  #keep(document: DocumentId, digest: DocumentDigest): void {
-    this.#options.engine.digests.keep(document, digest)
-    this.#enter(document, digest)
   }
 
   #enter(document: DocumentId, digest: DocumentDigest): void {
@@ -348,6 +339,7 @@ export class Auditor {
     this.book.clear()
     this.#due.clear()
     this.#unseen.clear()
+    this.#options.reader.digests.forget()
     this.#dueAll()
   }
 

@@ -22,17 +22,13 @@ export interface Batch {
   readonly evidence: boolean
 }
 
-/** Rows that somebody asks to store. The records' signatures are checked already. */
-export interface PutRows {
+/** Rows that somebody asked to store, and who waits for that. */
+export interface PendingPut {
   readonly records: readonly MembershipRecord[]
   readonly meta: ReadonlyMap<string, Uint8Array | null>
   readonly evidence: readonly EvidenceRow[]
   readonly evidenceRemoved: readonly string[]
   readonly mending: Mending
-}
-
-/** Such rows, and who waits for them. */
-export interface PendingPut extends PutRows {
   resolve(): void
   reject(error: unknown): void
 }

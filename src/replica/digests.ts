@@ -1,14 +1,13 @@
 /**
  * Version keys and digests, from what a store holds and from nothing else: what replicas compare to prove that they show the same. A log is
- * digested from its envelopes, segment by segment; any other document from its snapshot and the envelopes after it. A digest is kept with the
- * version that it belongs to, also in the store: until the document changes nobody has to read it again.
+ * digested from its envelopes, segment by segment; any other document from its snapshot and the envelopes after it.
  */
 import { SelfsameError, encode, hashAlgorithm, hashToId, idToBytes } from '../core/index.ts'
 import type { DocumentId, FeedId, VersionKey } from '../core/index.ts'
 import { openLiveDocument, segmentDigest } from '../document/index.ts'
 import type { LiveDocument, LiveKind } from '../document/index.ts'
 import type { SegmentName } from '../feed/index.ts'
-import type { DigestRow, SegmentRow, StoreReads } from '../storage/index.ts'
+import type { SegmentRow, StoreReads } from '../storage/index.ts'
 import { storedToEnvelope } from './ledger.ts'
 import { storedUpdates, updateBodiesOf } from './materialiser.ts'
 
@@ -19,14 +18,12 @@ const touchesPage = 32
 const touchesPerStep = 512
 /** Tries to digest a log that is being written to, before giving up. */
 const digestTriesMax = 5
-/** Digests that are stored in one commit. */
-const storedAtOnceMax = 1_000
 
 /** A digest, and the version that it belongs to. */
-export type DocumentDigest = Omit<DigestRow, 'document'>
-
-/** Belongs to no version of any document. */
-const noDigest: DocumentDigest = { versionKey: '' as VersionKey, digest: '' }
+export interface DocumentDigest {
+  readonly versionKey: VersionKey
+  readonly digest: string
+}
 
 /** Commits to every materialised envelope of the document: equal version keys must mean equal digests. */
 export function versionKeyOf(store: StoreReads, document: DocumentId): VersionKey {
@@ -35,7 +32,7 @@ export function versionKeyOf(store: StoreReads, document: DocumentId): VersionKe
 }
 
 /** A live document as the store holds it, made anew. */
-function openStored(store: StoreReads, document: DocumentId, kind: LiveKind): LiveDocument {
+export function openStored(store: StoreReads, document: DocumentId, kind: LiveKind): LiveDocument {
   const snapshot = store.snapshot(document)
   const live = openLiveDocument(kind, snapshot?.state ?? null)
   for (const update of storedUpdates(store, document, snapshot?.position ?? 0)) live.apply(update)
@@ -43,59 +40,32 @@ function openStored(store: StoreReads, document: DocumentId, kind: LiveKind): Li
 }
 
 export class Digests {
-  readonly #store: StoreReads
+  readonly #storeNow: () => StoreReads
   readonly #segments = new Map<string, string>()
-  /** Those that are to be stored still. */
-  readonly #unstored = new Map<DocumentId, DocumentDigest>()
-  readonly #doubted = new Set<DocumentId>()
+  /** How often all was forgotten: what is being read then is of an order of applying that is not any more. */
+  #forgotten = 0
 
-  /** `store`: as it is now and will be, until all that is derived from it is built anew. */
-  constructor(store: StoreReads) {
-    this.#store = store
+  /** `store`: the one to read from, asked for each time. */
+  constructor(store: () => StoreReads) {
+    this.#storeNow = store
   }
 
-  /** What was kept of a document, where that is of its present version: nothing is read of what it holds. */
-  kept(document: DocumentId): DocumentDigest | undefined {
-    const { digest, versionKey } = this.#unstored.get(document) ?? this.#store.digest(document) ?? noDigest
-    return versionKey === versionKeyOf(this.#store, document) ? { versionKey, digest } : undefined
-  }
-
-  /** Keeps what a document was digested to. */
-  keep(document: DocumentId, digest: DocumentDigest): void {
-    if (!this.#doubted.has(document) && this.kept(document)?.digest !== digest.digest) this.#unstored.set(document, digest)
-  }
-
-  /** The document gives another digest than it gave: until all is built anew nothing of it is kept. */
-  doubt(document: DocumentId): void {
-    this.#doubted.add(document)
-    this.#unstored.set(document, noDigest)
-  }
-
-  /** Adds what is to be stored to a batch. Returns whether anything was. */
-  stage(rows: DigestRow[]): boolean {
-    const staged = [...this.#unstored].slice(0, storedAtOnceMax)
-    for (const [document, digest] of staged) {
-      rows.push({ document, ...digest })
-      this.#unstored.delete(document)
-    }
-    return staged.length > 0
-  }
-
-  /** Digests a document that is no log. */
+  /** Of a document that is no log. */
   ofStored(document: DocumentId, kind: LiveKind): DocumentDigest {
-    return { versionKey: versionKeyOf(this.#store, document), digest: openStored(this.#store, document, kind).digest() }
+    const store = this.#storeNow()
+    return { versionKey: versionKeyOf(store, document), digest: openStored(store, document, kind).digest() }
   }
 
-  /** Digests a log, in steps of some milliseconds, between which others may write. Throws `unavailable` where they write too fast. */
+  /** Of a log, in steps of some milliseconds, between which others may write. Throws `unavailable` where they write too fast. */
   *ofLog(document: DocumentId): Generator<undefined, DocumentDigest> {
     let isOrderly = true
     for (let tries = 0; tries < digestTriesMax; tries += 1) {
-      const versionKey = versionKeyOf(this.#store, document)
-      const segments = this.#store.segments(document)
+      const versionKey = versionKeyOf(this.#storeNow(), document)
+      const segments = this.#storeNow().segments(document)
       const known = new Map(segments.map((segment) => [segment, this.#segments.get(keyOf(segment))]))
       const unknown = segments.filter((segment) => known.get(segment) === undefined)
       for (const [segment, digest] of yield* this.#read(document, unknown, isOrderly ? segments : null)) known.set(segment, digest)
-      if (versionKeyOf(this.#store, document) !== versionKey) continue
+      if (versionKeyOf(this.#storeNow(), document) !== versionKey) continue
       if (segments.some((row) => known.get(row) === undefined)) {
         isOrderly = false
         continue
@@ -104,6 +74,12 @@ export class Digests {
       return { versionKey, digest: `${hashAlgorithm}:${hashToId('selfsame/log-digest/1', encode(named))}` }
     }
     throw new SelfsameError('unavailable', 'the log is being written to too fast to be digested: try again in a quieter moment')
+  }
+
+  /** All that is derived may be other than it was. */
+  forget(): void {
+    this.#segments.clear()
+    this.#forgotten += 1
   }
 
   /**
@@ -125,13 +101,15 @@ export class Digests {
       if (entries === row.entries || all === null) digests.set(row, digest)
       updates.delete(row)
     }
+    const forgotten = this.#forgotten
     let left = 0
     for (let after = this.#startOf(wanted, all); updates.size > 0;) {
       if (left <= 0) {
         yield
+        if (this.#forgotten !== forgotten) break
         left = touchesPerStep
       }
-      const page = this.#store.touchesAfter(document, after, touchesPage)
+      const page = this.#storeNow().touchesAfter(document, after, touchesPage)
       for (const stored of page) {
         after = stored.position as number
         const touched = new Set<SegmentRow>()
@@ -160,7 +138,7 @@ export class Digests {
       if (wanted[index - 1]?.feed === row.feed) continue
       const before = all?.[all.indexOf(row) - 1]
       const from = before?.feed === row.feed ? before.sequence : 1
-      const [stored] = this.#store.envelopes(row.feed, from, from, 1)
+      const [stored] = this.#storeNow().envelopes(row.feed, from, from, 1)
       starts.push((stored?.position ?? 1) - 1)
     }
     return Math.min(...starts)

@@ -8,11 +8,10 @@ import type { Clock, DocumentId, FeedId, Logger, Random } from '../core/index.ts
 import type { Envelope, FrontierEntry, Header } from '../feed/index.ts'
 import type { MemberSet, MembershipRecord } from '../membership/index.ts'
 import { CommitFailure, DamagedEnvelope } from '../storage/index.ts'
-import type { Damage, Store } from '../storage/index.ts'
+import type { Damage, EvidenceRow, Store } from '../storage/index.ts'
 import type { LocalWrite, PendingWrite, WriteOutcome } from './draft.ts'
 import { emptyBatch } from './batch.ts'
-import type { Batch, PendingPut, PutRows } from './batch.ts'
-import type { Digests } from './digests.ts'
+import type { Batch, PendingPut } from './batch.ts'
 import { Intake } from './intake.ts'
 import type { IntakeTarget } from './intake.ts'
 import type { FeedState, Ledger } from './ledger.ts'
@@ -20,6 +19,7 @@ import { loadFrom } from './loaded.ts'
 import type { Loaded } from './loaded.ts'
 import type { Materialiser } from './materialiser.ts'
 import { stageMending } from './mending.ts'
+import type { Mending } from './mending.ts'
 import { Rebuild, rebuildName } from './rebuild.ts'
 import type { RebuildFacts } from './rebuild.ts'
 import { readOnlyError, stoppingError, stuckError } from './refusals.ts'
@@ -117,10 +117,6 @@ export class Engine {
 
   get materialiser(): Materialiser {
     return this.#loaded.materialiser
-  }
-
-  get digests(): Digests {
-    return this.#loaded.digests
   }
 
   get members(): MemberSet {
@@ -225,10 +221,17 @@ export class Engine {
     this.#damageFound = listener
   }
 
-  /** Stores records, meta values and evidence, and writes again what is damaged; resolves once they are durable. */
-  put({ evidence = [], evidenceRemoved = [], mending = {}, meta = new Map(), records = [] }: Partial<PutRows>): Promise<void> {
+  /** Stores records, meta values and evidence, and writes again what is damaged; resolves once they are durable. The records' signatures are checked already. */
+  put(rows: {
+    records?: readonly MembershipRecord[]
+    meta?: ReadonlyMap<string, Uint8Array | null>
+    evidence?: readonly EvidenceRow[]
+    evidenceRemoved?: readonly string[]
+    mending?: Mending
+  }): Promise<void> {
     if (this.#refusal !== null) return Promise.reject(this.#refusal)
     return new Promise((resolve, reject) => {
+      const { evidence = [], evidenceRemoved = [], mending = {}, meta = new Map(), records = [] } = rows
       this.#puts.push({ records, meta, evidence, evidenceRemoved, mending, resolve, reject })
       this.#schedulePump()
     })
@@ -265,12 +268,9 @@ export class Engine {
     })
   }
 
-  /** Writes snapshots that are due, and at a look digests, if nothing else is to be done. For idle moments; `isLook`: as of the materialiser. True: there may be more. */
+  /** Writes snapshots that are due, if nothing else is to be done. For idle moments; `isLook`: as of the materialiser. True: there may be more. */
   idle(isLook: boolean): boolean {
-    if (this.#state !== 'running' || this.#hasWork()) return false
-    const hasSnapshots = this.materialiser.stageSnapshots(isLook)
-    const hasDigests = isLook && this.digests.stage(this.ledger.rows.digests)
-    if (!hasSnapshots && !hasDigests) return false
+    if (this.#state !== 'running' || this.#hasWork() || !this.materialiser.stageSnapshots(isLook)) return false
     this.#commit(emptyBatch)
     return true
   }

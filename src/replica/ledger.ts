@@ -434,7 +434,6 @@ function emptyRows(): BatchRows {
     entriesRemoved: [],
     operations: [],
     snapshots: [],
-    digests: [],
     quarantine: [],
     textVersionsRemoved: [],
     textVersions: [],

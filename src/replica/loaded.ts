@@ -5,7 +5,6 @@ import type { MemberSet } from '../membership/index.ts'
 import type { Store } from '../storage/index.ts'
 import { Acceptance } from './acceptance.ts'
 import { Applier } from './applier.ts'
-import { Digests } from './digests.ts'
 import type { Intake } from './intake.ts'
 import { Ledger } from './ledger.ts'
 import { Materialiser } from './materialiser.ts'
@@ -20,7 +19,6 @@ export interface Loaded {
   readonly applier: Applier
   readonly materialiser: Materialiser
   readonly writer: Writer
-  readonly digests: Digests
 }
 
 /** What outlives a load. */
@@ -62,5 +60,5 @@ export function loadFrom(store: Store, { cacheBytes, conflicts, held, hybridCloc
     recordHeads: () => members.rightOf(identity.instance, identity.key.publicKey),
     lineageOf,
   })
-  return { store, ledger, members, acceptance, applier, materialiser, writer, digests: new Digests(store) }
+  return { store, ledger, members, acceptance, applier, materialiser, writer }
 }

@@ -39,7 +39,7 @@ export class PresenceBoard {
   constructor(options: PresenceBoardOptions) {
     this.#options = options
     this.#client = presenceClientOf(options.identity.instance)
-    this.#presence = openPresence({ client: this.#client, now: () => options.clock.now() })
+    this.#presence = openPresence({ client: this.#client, begin: options.clock.now(), now: () => options.clock.monotonic() })
     this.#silentSince = options.clock.monotonic()
   }
 
@@ -78,7 +78,7 @@ export class PresenceBoard {
 
   /** The states of the members that were heard of lately, this instance included, by seniority. */
   states(): readonly { readonly instance: InstanceId; readonly state: JsonObject }[] {
-    this.#presence.expire(this.#options.clock.now(), expireMs)
+    this.#presence.expire(this.#options.clock.monotonic(), expireMs)
     const states = this.#presence.states()
     return this.#options.members().members.flatMap(({ instance }) => {
       const entry = states.get(presenceClientOf(instance))

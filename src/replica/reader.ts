@@ -9,7 +9,7 @@ import type { DocumentKind, DocumentValue, EntryContent, LiveKind } from '../doc
 import { bodyTypeUpdate, decodeUpdateBody, mainSpace } from '../feed/index.ts'
 import type { Envelope, Header } from '../feed/index.ts'
 import type { EntryCursor, StoredEnvelope } from '../storage/index.ts'
-import { versionKeyOf } from './digests.ts'
+import { Digests, versionKeyOf } from './digests.ts'
 import type { DocumentDigest } from './digests.ts'
 import type { Engine } from './engine.ts'
 import { storedToEnvelope } from './ledger.ts'
@@ -68,12 +68,14 @@ export interface Change extends Origin {
 
 export class Reader {
   readonly provenance: Provenance
+  readonly digests: Digests
   readonly #engine: Engine
   readonly #clock: Clock
   readonly #decoded = new Map<string, readonly PlacedEntry[]>()
 
   constructor(engine: Engine, clock: Clock) {
     this.provenance = new Provenance(engine, clock)
+    this.digests = new Digests(() => engine.store)
     this.#engine = engine
     this.#clock = clock
   }
@@ -155,15 +157,23 @@ export class Reader {
     const document = this.#idOf(kind, name)
     if (this.#engine.store.document(document) === undefined)
       throw new SelfsameError('not-found', `there is no ${kind} named ${JSON.stringify(name)}`)
-    if (kind === 'log') return this.#logDigest(document)
-    return this.#readDurably(document, () => {
-      const { digests, materialiser, store } = this.#engine
-      const kept = digests.kept(document)
-      if (kept !== undefined) return kept
-      const digest = { versionKey: versionKeyOf(store, document), digest: materialiser.read(document, kind).digest() }
-      digests.keep(document, digest)
-      return digest
-    })
+    if (kind === 'log') {
+      await this.#engine.readDurably(
+        () => false,
+        () => {},
+      )
+      const steps = this.digests.ofLog(document)
+      for (;;) {
+        const step = steps.next()
+        if (step.done === true) return step.value
+        // Let others have their turn: a full segment is milliseconds of work.
+        await new Promise<void>((resolve) => void this.#clock.after(0, resolve))
+      }
+    }
+    return this.#readDurably(document, () => ({
+      versionKey: versionKeyOf(this.#engine.store, document),
+      digest: this.#engine.materialiser.read(document, kind).digest(),
+    }))
   }
 
   /** The logs whose index does not show an entry that a stored, applied envelope brought, though it should. */
@@ -290,29 +300,6 @@ export class Reader {
     const state = this.#engine.ledger.feed(feed)
     assert(state !== undefined, 'a stored envelope of an unknown feed')
     return state.instance
-  }
-
-  /** In steps, between which others have their turn: a full segment is milliseconds of work. */
-  async #logDigest(document: DocumentId): Promise<DocumentDigest> {
-    for (;;) {
-      await this.#engine.readDurably(
-        () => false,
-        () => {},
-      )
-      const { digests } = this.#engine
-      const kept = digests.kept(document)
-      if (kept !== undefined) return kept
-      const steps = digests.ofLog(document)
-      // Where all is loaded anew meanwhile, what was read is of another order of applying.
-      while (this.#engine.digests === digests) {
-        const step = steps.next()
-        if (step.done === true) {
-          digests.keep(document, step.value)
-          return step.value
-        }
-        await new Promise<void>((resolve) => void this.#clock.after(0, resolve))
-      }
-    }
   }
 
   #readDurably<Value>(document: DocumentId, read: () => Value): Promise<Value> {

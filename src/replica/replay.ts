@@ -155,7 +155,7 @@ function compareFeeds(stored: StoreReads, scratch: StoreReads, found: Findings):
 
 function compareDocuments(stored: StoreReads, scratch: StoreReads, found: Findings): void {
   const here = new Map(stored.documents().map((row) => [row.document, row]))
-  const [digests, digestsAnew] = [new Digests(stored), new Digests(scratch)]
+  const [digests, digestsAnew] = [new Digests(() => stored), new Digests(() => scratch)]
   for (const { document, kind, name } of scratch.documents()) {
     const place = `${kind}/${name}`
     const row = here.get(document)

@@ -337,6 +337,7 @@ export class Sync {
         session.lacking.set(entry.feed, Number.NEGATIVE_INFINITY)
       }
     }
+    session.hasTold = true
     this.told.heard(session)
     progressTold()
     this.plan()

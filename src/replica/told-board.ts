@@ -36,12 +36,12 @@ export class ToldBoard {
   }
 
   /**
-   * A link was closed: up to now the instance would have told of anything new. `open`: the others. Where one leads to the same instance, another copy
-   * of its home is behind it, and what that one told is what stays known.
+   * A link was closed: up to now the instance would have told of anything new. `open`: the others. Where one leads to the same instance, and that told
+   * something on it, another copy of its home is behind it, and what that one told is what stays known.
    */
   closed(session: Session, open: Iterable<Session>): void {
     const { instance } = session.member
-    const left = Array.from(open).find(({ member, ready }) => ready && member.instance === instance) ?? session
-    if (left.ready && this.#told.has(instance)) this.heard(left)
+    const left = Array.from(open).find(({ hasTold, member }) => hasTold && member.instance === instance) ?? session
+    if (left.hasTold) this.heard(left)
   }
 }

@@ -96,7 +96,6 @@ function addDocuments(program: ProgramBuilder, batch: WriteBatch): void {
   for (const row of batch.snapshots ?? []) {
     program.name('document', row.document).number(row.position).number(hash48OfState(row.state)).bytes(row.state).run(run.putSnapshot)
   }
-  for (const row of batch.digests ?? []) program.name('document', row.document).hex(row.versionKey).text(row.digest).run(run.putDigest)
   for (const row of batch.quarantine ?? []) inFeed(program, row).number(row.sequence).text(row.reason).run(run.lowerQuarantine)
   for (const row of batch.textVersionsRemoved ?? []) program.name('document', row.document).hex(row.version).run(run.removeTextVersion)
   for (const row of batch.textVersions ?? []) {

@@ -11,7 +11,6 @@ import { byAge, byDocumentAndFeed, byKindAndName, byText } from './row-order.ts'
 import { CommitFailure, damagesMax, damageToKey, DamagedEnvelope, storedSize } from './store.ts'
 import type {
   Damage,
-  DigestRow,
   DocumentHead,
   DocumentRow,
   EntryQuery,
@@ -269,10 +268,6 @@ class TableStore implements MemoryStore {
   snapshot(document: DocumentId): SnapshotRow | undefined {
     const snapshot = this.#derived.snapshots.get(document)
     return this.#damageAt({ kind: 'snapshot', document }) === undefined ? snapshot : undefined
-  }
-
-  digest(document: DocumentId): DigestRow | undefined {
-    return this.#derived.digests.get(document)
   }
 
   quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined {

@@ -8,7 +8,6 @@ import { damageToKey, textVersionsMax } from './store.ts'
 import type {
   ClockRow,
   Damage,
-  DigestRow,
   DocumentHead,
   DocumentRow,
   EntryCursor,
@@ -61,7 +60,6 @@ interface DerivedTables {
   readonly entries: Map<DocumentId, SortedList<EntryCursor, EntryRow>>
   readonly operations: Map<InstanceId, Map<OperationId, OperationRow>>
   readonly snapshots: Map<DocumentId, SnapshotRow>
-  readonly digests: Map<DocumentId, DigestRow>
   readonly quarantine: Map<DocumentId, Map<FeedId, QuarantineRow>>
   readonly textVersions: Map<DocumentId, Map<string, TextVersionRow>>
 }
@@ -92,7 +90,6 @@ function createDerivedTables(): DerivedTables {
     entries: new Map(),
     operations: new Map(),
     snapshots: new Map(),
-    digests: new Map(),
     quarantine: new Map(),
     textVersions: new Map(),
   }
@@ -209,7 +206,6 @@ function applyDerived(batch: WriteBatch, tables: DerivedTables): void {
   for (const row of batch.entriesRemoved ?? []) tables.entries.get(row.document)?.delete(row)
   for (const row of batch.operations ?? []) obtain(tables.operations, row.lineage, newMap<OperationId, OperationRow>).set(row.id, row)
   for (const row of batch.snapshots ?? []) tables.snapshots.set(row.document, row)
-  for (const row of batch.digests ?? []) tables.digests.set(row.document, row)
   for (const row of batch.quarantine ?? []) {
     const quarantineOfDocument = obtain(tables.quarantine, row.document, newMap<FeedId, QuarantineRow>)
     if (row.sequence < (quarantineOfDocument.get(row.feed)?.sequence ?? Infinity)) quarantineOfDocument.set(row.feed, row)

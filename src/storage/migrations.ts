@@ -105,11 +105,8 @@ const fourth = `
 /** What stands for all that was applied up to a position: 0 where that was before this. */
 const fifth = `alter table applied add column history integer not null default 0;`
 
-/** Digests of documents, each with the version that it belongs to: what was digested once need not be again after a restart. */
-const sixth = `create table digest (document integer primary key, version_key blob not null, digest text not null) strict;`
-
 /** In order; each is released with the version of the schema that is its number. */
-export const migrations: readonly string[] = [first, second, third, fourth, fifth, sixth]
+export const migrations: readonly string[] = [first, second, third, fourth, fifth]
 
 /**
  * Brings the database to the newest schema, in one transaction. Answers how many steps were taken.

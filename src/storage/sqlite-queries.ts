@@ -134,7 +134,6 @@ export function prepareQueries(database: DatabaseSync) {
         where o.lineage = (select number from lineage where lineage = ?) and o.id = ?`,
     ),
     snapshot: prepare<[number, number, Bytes]>(database, `select position, hash48, state from snapshot where document = ${documentNumber}`),
-    digest: prepare<[Bytes, string]>(database, `select version_key, digest from digest where document = ${documentNumber}`),
     quarantined: prepare<[number, string]>(
       database,
       `select sequence, reason from quarantine where document = ${documentNumber} and feed = ${feedNumber}`,

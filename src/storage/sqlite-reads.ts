@@ -1,7 +1,7 @@
 /** The reads of the SQLite store: rows of the database as rows of the port, with every blob held against its hash. */
 import type { DatabaseSync } from 'node:sqlite'
 import { bytesToId, idToBytes } from '../core/index.ts'
-import type { DocumentId, EnvelopeHash, FeedId, InstanceId, Logger, PublicKey, RecordHash, Stamp, VersionKey } from '../core/index.ts'
+import type { DocumentId, EnvelopeHash, FeedId, InstanceId, Logger, PublicKey, RecordHash, Stamp } from '../core/index.ts'
 import { headerHash } from '../feed/index.ts'
 import type { OperationId, SegmentName } from '../feed/index.ts'
 import { hash48Of } from './hash48.ts'
@@ -11,7 +11,6 @@ import type { EnvelopeColumns, Queries } from './sqlite-queries.ts'
 import { DamagedEnvelope, storedSize } from './store.ts'
 import type {
   Damage,
-  DigestRow,
   DocumentHead,
   DocumentRow,
   EntryQuery,
@@ -204,11 +203,6 @@ export class SqliteReads implements StoreReads {
     this.#logger.warn({ document, position }, 'a stored snapshot is damaged: the document is rebuilt from its envelopes')
     this.#damageFound({ kind: 'snapshot', document })
     return undefined
-  }
-
-  digest(document: DocumentId): DigestRow | undefined {
-    const row = this.queries.digest.first(idToBytes(document))
-    return row === undefined ? undefined : { document, versionKey: bytesToId<VersionKey>(row[0]), digest: row[1] }
   }
 
   quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined {

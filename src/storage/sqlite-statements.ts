@@ -64,7 +64,6 @@ const table = {
     sql: `insert into operation (lineage, id, fingerprint, feed, sequence, entry) values (?, ?, ?, ?, ?, ?)
       on conflict do update set fingerprint = excluded.fingerprint, feed = excluded.feed, sequence = excluded.sequence, entry = excluded.entry`,
   },
-  putDigest: { sql: 'insert or replace into digest (document, version_key, digest) values (?, ?, ?)' },
   putSnapshot: { sql: 'insert or replace into snapshot (document, position, hash48, state) values (?, ?, ?, ?)' },
   lowerQuarantine: {
     sql: `insert into quarantine (document, feed, sequence, reason) values (?, ?, ?, ?)
@@ -98,7 +97,6 @@ const derivedTables = [
   'lineage',
   'operation',
   'snapshot',
-  'digest',
   'quarantine',
   'text_version',
 ] as const

@@ -9,7 +9,7 @@
  * Every envelope is the source of truth. Everything under "derived" can be rebuilt from envelopes and records.
  */
 import { SelfsameError } from '../core/index.ts'
-import type { DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, RecordHash, Stamp, VersionKey } from '../core/index.ts'
+import type { DocumentId, EnvelopeHash, FeedId, InstanceId, PublicKey, RecordHash, Stamp } from '../core/index.ts'
 import type { Body, OperationId, SegmentName } from '../feed/index.ts'
 
 /** A feed as far as it is stored. */
@@ -149,13 +149,6 @@ export interface SnapshotRow {
   readonly state: Uint8Array
 }
 
-/** Derived: the digest of a document at a version. One per document, the last that was stored: whether it is of the present version is for the reader to see. */
-export interface DigestRow {
-  readonly document: DocumentId
-  readonly versionKey: VersionKey
-  readonly digest: string
-}
-
 /** Derived: an update that was kept and not materialised. From `sequence` on nothing of the feed enters the document. */
 export interface QuarantineRow {
   readonly document: DocumentId
@@ -268,7 +261,6 @@ export interface WriteBatch {
   /** By (lineage, id). */
   readonly operations?: readonly OperationRow[]
   readonly snapshots?: readonly SnapshotRow[]
-  readonly digests?: readonly DigestRow[]
   /** The least sequence of a feed in a document stays. */
   readonly quarantine?: readonly QuarantineRow[]
   /** Removed before `textVersions` are put in. */
@@ -344,7 +336,6 @@ export interface StoreReads {
   operation(lineage: InstanceId, id: OperationId): OperationRow | undefined
   /** Undefined also where the stored state is damaged: it can be rebuilt. */
   snapshot(document: DocumentId): SnapshotRow | undefined
-  digest(document: DocumentId): DigestRow | undefined
   /** The first quarantined sequence of a feed in a document. */
   quarantined(document: DocumentId, feed: FeedId): QuarantineRow | undefined
   /** Sorted by document, then feed. */

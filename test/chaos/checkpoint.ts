@@ -14,7 +14,7 @@ import type { Expected, Judgement } from './history.ts'
 import type { Daemon, World } from './world.ts'
 
 export interface Checker {
-  /** Heals the network and waits until all daemons hold the same; the clients are quiet. Throws where they never do. */
+  /** Heals the network and waits until all daemons hold and show the same; the clients are quiet. Throws where they never do. */
   heal(secondsMax: number): Promise<Healing>
   /** Judges what was asked since the last time, after `heal`. What must not be goes to the faults of the world. */
   check(): Promise<Pick<Judgement, 'carriedOut'>>
@@ -24,9 +24,12 @@ export interface Checker {
 }
 
 export interface Healing {
+  /** Until all held the same versions, and those documents had the same digests that were written to since the last checkpoint. */
   readonly milliseconds: number
-  /** Milliseconds of these until all held the same versions; the rest was taken by the digests that prove that it is the same. */
+  /** Until all held the same versions. */
   readonly sameVersionsMs: number
+  /** Until the digests of all documents were equal, too: whoever was restarted has to read its whole memory for that. */
+  readonly provenMs: number
   /** Who lacked what where that was more than the seconds that it may take; else null. */
   readonly late: string | null
 }
@@ -57,9 +60,15 @@ export function createChecker(world: World): Checker {
     return new Set(versions).size === 1
   }
 
+  /** Digests of the documents that were written to since the last checkpoint. */
+  async function digestsOfEpoch(agent: Agent): Promise<readonly DocumentDigest[]> {
+    const written = (await agent.documents()).filter(({ name }) => name.endsWith(`/${world.epoch}`))
+    return Promise.all(written.map(({ kind, name }) => agent.digest(kind, name)))
+  }
+
   /** Whether all that hold the same versions show the same. */
-  async function showSame(): Promise<boolean> {
-    const all = await Promise.all(world.daemons.map(({ instance }) => instance.agent.digests()))
+  async function showSame(digestsOf: (agent: Agent) => Promise<readonly DocumentDigest[]>): Promise<boolean> {
+    const all = await Promise.all(world.daemons.map(({ instance }) => digestsOf(instance.agent)))
     // What came in since the versions were asked for.
     if (new Set(all.map((rows) => rows.map(({ versionKey }) => versionKey).join(' '))).size > 1) return false
     const digests = all.map((rows) => JSON.stringify(rows))
@@ -138,21 +147,23 @@ export function createChecker(world: World): Checker {
       world.relay.heal()
       const elapsed = (): number => performance.now() - began
       let lacking: string | null = null
-      let sameVersionsMs = 0
-      for (;;) {
-        if (await haveSame()) {
-          sameVersionsMs = elapsed()
-          if (await showSame()) break
+      /** Milliseconds until it was so. */
+      const waitFor = async (isSo: () => Promise<boolean>): Promise<number> => {
+        while (!(await isSo())) {
+          if (elapsed() > giveUpSeconds * 1_000) throw new Error(`not healed after ${giveUpSeconds} s: ${await describe()}`)
+          if (elapsed() > secondsMax * 1_000) lacking ??= await describe()
+          await sleep(lookEachMs)
         }
-        if (elapsed() > giveUpSeconds * 1_000) throw new Error(`not healed after ${giveUpSeconds} s: ${await describe()}`)
-        if (elapsed() > secondsMax * 1_000) lacking ??= await describe()
-        await sleep(lookEachMs)
+        return elapsed()
       }
-      const milliseconds = elapsed()
+      const sameVersionsMs = await waitFor(haveSame)
+      const milliseconds = await waitFor(() => showSame(digestsOfEpoch))
+      const provenMs = await waitFor(() => showSame((agent) => agent.digests()))
       const isLate = milliseconds > secondsMax * 1_000
       return {
         milliseconds,
         sameVersionsMs,
+        provenMs,
         late: isLate ? `not healed within ${secondsMax} s: ${lacking ?? 'one look took long'}` : null,
       }
     },
@@ -180,7 +191,8 @@ export function createChecker(world: World): Checker {
 /** The most that a process had in memory so far; 0 where the system does not tell. */
 function peakMemoryMib(processId: number): number {
   if (process.platform !== 'linux') return 0
-  return Math.round(Number(/VmHWM:\s+(\d+)/u.exec(readFileSync(`/proc/${processId}/status`, 'utf8'))?.[1]) / 1_024)
+  const [, kibibytes = '0'] = /VmHWM:\s+(\d+)/u.exec(readFileSync(`/proc/${processId}/status`, 'utf8')) ?? []
+  return Math.round(Number(kibibytes) / 1_024)
 }
 
 function digestText({ digest, versionKey }: DocumentDigest): string {

@@ -50,8 +50,9 @@ export interface ChaosResult {
   readonly done: Map<string, number>
   /** Faults that cannot be had here, with the reason. */
   readonly skipped: Map<string, string>
-  /** Milliseconds, one for each checkpoint. */
+  /** Milliseconds, one for each checkpoint: until it was healed, and until all digests were equal. */
   readonly healingMs: number[]
+  readonly provenMs: number[]
 }
 
 /** Faults done to daemons at the same time. */
@@ -75,6 +76,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     done: new Map(),
     skipped: new Map(),
     healingMs: [],
+    provenMs: [],
   }
   for (const { name, unavailable } of daemonFaults) {
     const reason = unavailable(world)
@@ -102,8 +104,9 @@ async function run(world: World, options: ChaosOptions, result: ChaosResult): Pr
     for (const { clients } of world.daemons) clients.resume()
     await trouble(world, Math.min(troubleSeconds, (endsAt - performance.now()) / 1_000), result)
     await settled(world)
-    const { late, milliseconds, sameVersionsMs } = await checker.heal(healSecondsMax)
+    const { late, milliseconds, provenMs, sameVersionsMs } = await checker.heal(healSecondsMax)
     result.healingMs.push(milliseconds)
+    result.provenMs.push(provenMs)
     if (late !== null) {
       result.late.push(`checkpoint ${world.epoch}: ${late}`)
       say(`checkpoint ${world.epoch}: ${late}`)
@@ -120,7 +123,7 @@ async function run(world: World, options: ChaosOptions, result: ChaosResult): Pr
     result.restarts = world.restarts
     result.daemons = world.daemons.length
     say(
-      `checkpoint ${world.epoch}: ${world.requests.length} requests, ${requests.acknowledged} acknowledged so far, healed in ${inSeconds(milliseconds)} (the same versions after ${inSeconds(sameVersionsMs)}), ` +
+      `checkpoint ${world.epoch}: ${world.requests.length} requests, ${requests.acknowledged} acknowledged so far, healed in ${inSeconds(milliseconds)} (the same versions after ${inSeconds(sameVersionsMs)}, all digests after ${inSeconds(provenMs)}), ` +
         `${world.restarts} restarts, ${world.faults.length} faults`,
     )
     world.requests = []

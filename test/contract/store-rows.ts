@@ -181,7 +181,6 @@ function emptyBatch(derivedCleared: boolean): Growing<Omit<WriteBatch, 'meta'>> 
     entriesRemoved: [],
     operations: [],
     snapshots: [],
-    digests: [],
     quarantine: [],
     textVersionsRemoved: [],
     textVersions: [],
@@ -260,7 +259,6 @@ function createWorld(): { batchOf(cleared: boolean, steps: readonly Step[]): Req
           entry: step.value % 2 === 0 ? null : entryId(step.value),
         })
         batch.snapshots.push({ document, position: step.value, state: bytesOf(`state ${step.value}`, step.value % 5_000) })
-        batch.digests.push({ document, versionKey: idOf(`version ${step.value}`, 32), digest: `sha256:${step.value}` })
         batch.quarantine.push({ document, feed, sequence, reason: `because of ${step.value}` })
         return
       }
@@ -342,7 +340,6 @@ export function readAll(store: Store): Record<string, unknown> {
     counts: documents.map((document) => store.entryCount(document)),
     operations: lineages.flatMap((lineage) => sequences.map((seed) => store.operation(lineage, operationId(seed)))),
     snapshots: documents.map((document) => store.snapshot(document)),
-    digests: documents.map((document) => store.digest(document)),
     quarantine: [store.quarantine(), pairs.map(({ document, feed }) => store.quarantined(document, feed))],
     textVersions: documents.map((document) =>
       Array.from({ length: 101 }, (_, seed) => store.textVersion(document, versionOf(textOf(seed)))),

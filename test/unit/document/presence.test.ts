@@ -23,8 +23,8 @@ const message = (client: number, clock: number, json: string, count: number = 1)
 describe('presence', () => {
   test('what one instance tells of itself the other sees, until it goes offline', () => {
     const time = createTime()
-    const a = openPresence({ client: 1, now: time.now })
-    const b = openPresence({ client: 2, now: time.now })
+    const a = openPresence({ begin: time.now(), client: 1, now: time.now })
+    const b = openPresence({ begin: time.now(), client: 2, now: time.now })
     expect(a.states().size).toBe(0)
     a.setLocal({ status: 'writing the report' })
     expect(b.apply(a.encode([1]), 1)).toEqual({ ok: true, value: true })
@@ -37,8 +37,8 @@ describe('presence', () => {
 
   test('an older message never undoes a newer one', () => {
     const time = createTime()
-    const a = openPresence({ client: 1, now: time.now })
-    const b = openPresence({ client: 2, now: time.now })
+    const a = openPresence({ begin: time.now(), client: 1, now: time.now })
+    const b = openPresence({ begin: time.now(), client: 2, now: time.now })
     a.setLocal({ status: 'old' })
     const old = a.encode([1])
     a.setLocal({ status: 'new' })
@@ -49,12 +49,12 @@ describe('presence', () => {
 
   test('a restarted instance supersedes its last life at once', () => {
     const time = createTime()
-    const b = openPresence({ client: 2, now: time.now })
-    const before = openPresence({ client: 1, now: time.now })
+    const b = openPresence({ begin: time.now(), client: 2, now: time.now })
+    const before = openPresence({ begin: time.now(), client: 1, now: time.now })
     for (let renewal = 0; renewal < 100; renewal++) before.setLocal({ life: 1 })
     b.apply(before.encode([1]), 1)
     time.pass(5_000)
-    const after = openPresence({ client: 1, now: time.now })
+    const after = openPresence({ begin: time.now(), client: 1, now: time.now })
     after.setLocal({ life: 2 })
     b.apply(after.encode([1]), 1)
     expect(stateOf(b, 1)).toEqual({ life: 2 })
@@ -62,9 +62,9 @@ describe('presence', () => {
 
   test('who is not heard of expires by the given clock, and renewing keeps one alive', () => {
     const time = createTime()
-    const a = openPresence({ client: 1, now: time.now })
-    const c = openPresence({ client: 3, now: time.now })
-    const b = openPresence({ client: 2, now: time.now })
+    const a = openPresence({ begin: time.now(), client: 1, now: time.now })
+    const c = openPresence({ begin: time.now(), client: 3, now: time.now })
+    const b = openPresence({ begin: time.now(), client: 2, now: time.now })
     b.setLocal({})
     for (const each of [a, c]) each.setLocal({ at: 'work' })
     b.apply(a.encode([1]), 1)
@@ -79,7 +79,7 @@ describe('presence', () => {
   })
 
   test('a state that is too large or not JSON is not sent', () => {
-    const presence = openPresence({ client: 1, now: () => 0 })
+    const presence = openPresence({ begin: 0, client: 1, now: () => 0 })
     expect(() => presence.setLocal({ status: 'x'.repeat(5_000) })).toThrow('shorten it')
     expect(() => presence.setLocal({ status: Number.NaN })).toThrow('not a JSON number')
     expect(presence.states().size).toBe(0)
@@ -95,13 +95,13 @@ describe('presence', () => {
     ['cut short', message(1, 1, '{}').subarray(0, 3)],
     ['of nothing', new Uint8Array()],
   ])('a message %s is refused', (_, update) => {
-    const presence = openPresence({ client: 2, now: () => 0 })
+    const presence = openPresence({ begin: 0, client: 2, now: () => 0 })
     expect(presence.apply(update, 1).ok).toBe(false)
     expect(presence.states().size).toBe(0)
   })
 
   test('no one can speak under our own id', () => {
-    const presence = openPresence({ client: 2, now: () => 0 })
+    const presence = openPresence({ begin: 0, client: 2, now: () => 0 })
     presence.setLocal({ status: 'here' })
     expect(presence.apply(message(2, 2 ** 50, 'null'), 2).ok).toBe(false)
     expect(stateOf(presence, 2)).toEqual({ status: 'here' })
@@ -109,7 +109,7 @@ describe('presence', () => {
 
   test('a thousand clients are the most that are kept', () => {
     const time = createTime()
-    const presence = openPresence({ client: 1, now: time.now })
+    const presence = openPresence({ begin: time.now(), client: 1, now: time.now })
     for (let client = 2; client < 1_500; client++) presence.apply(message(client, 1, '{}'), client)
     expect(presence.states().size).toBe(999)
     time.pass(60_000)

@@ -47,7 +47,7 @@ test('a presence that is not UTF-8 is refused: y-protocols throws at it', () => 
     for (const number of [1, 7, 1]) encoding.writeVarUint(encoder, number)
     encoding.writeVarUint8Array(encoder, Buffer.from('{"a":"\xff"}', 'latin1'))
   })
-  expect(openPresence({ client: 1, now: () => 0 }).apply(update, 7)).toMatchObject(refused)
+  expect(openPresence({ begin: 0, client: 1, now: () => 0 }).apply(update, 7)).toMatchObject(refused)
 })
 
 describe('a message of tiny items', () => {

@@ -471,13 +471,13 @@ const presence: Decoder = {
       input,
       valid: false,
       decode() {
-        const board = openPresence({ client: rival, now: () => 1_000 })
+        const board = openPresence({ begin: 0, client: rival, now: () => 1_000 })
         if (known) board.apply(greeting, own)
         const applied = board.apply(input, own)
         if (!applied.ok) return null
         return () => {
           for (const client of board.states().keys()) promise(client === own || client === rival, 'it speaks of one client alone')
-          const copy = openPresence({ client: others[0], now: () => 1_000 })
+          const copy = openPresence({ begin: 0, client: others[0], now: () => 1_000 })
           copy.apply(board.encode([own]), own)
           promise(
             JSON.stringify(copy.states().get(own)?.state ?? null) === JSON.stringify(board.states().get(own)?.state ?? null),
@@ -492,7 +492,7 @@ const presence: Decoder = {
 }
 
 const greeting = ((): Uint8Array => {
-  const board = openPresence({ client: own, now: () => 0 })
+  const board = openPresence({ begin: 0, client: own, now: () => 0 })
   board.setLocal({ status: 'here' })
   return board.encode([own])
 })()

@@ -1,8 +1,15 @@
 import { describe, expect, it } from 'vitest'
+import { createSigningKey } from '../../../src/core/index.ts'
+import type { AgentId, InstanceId, SigningKey } from '../../../src/core/index.ts'
+import type { MemberTable } from '../../../src/membership/index.ts'
+import { instanceIdOf } from '../../../src/membership/index.ts'
 import type { Channel } from '../../../src/network/index.ts'
 import type { Replica } from '../../../src/replica/index.ts'
 import { decodeGossip } from '../../../src/replica/messages.ts'
+import type { PresenceCard } from '../../../src/replica/messages.ts'
+import { PresenceBoard } from '../../../src/replica/presence-board.ts'
 import type { MemoryStore } from '../../../src/storage/index.ts'
+import { VirtualTime, seededRandom } from '../../sim/virtual-time.ts'
 import { openGroup } from './group.ts'
 
 function isPresence(gossip: Uint8Array): boolean {
@@ -55,5 +62,37 @@ describe('presence', () => {
     expect(second.presence()).toHaveLength(1)
     await pass(3_000)
     expect(second.presence()).toEqual([])
+  })
+
+  it('is gone in time also where the wall clock was set back', async () => {
+    const time = new VirtualTime()
+    const random = seededRandom('presence')
+    const [key, other] = [createSigningKey(random), createSigningKey(random)]
+    const instance = instanceIdOf(key.publicKey)
+    const member = (id: InstanceId): { key: string } | undefined => (id === instance ? { key: key.publicKey } : undefined)
+    const members = (): MemberTable => ({ member, members: [{ instance }] }) as unknown as MemberTable
+    let skewMs = 0
+    const open = (of: SigningKey, skew: () => number, publish: (card: PresenceCard) => void): PresenceBoard => {
+      const identity = { agent: '00'.repeat(32) as AgentId, instance: instanceIdOf(of.publicKey), key: of }
+      return new PresenceBoard({ identity, clock: time.clock(skew), members, publish })
+    }
+    const reader = open(
+      other,
+      () => skewMs,
+      () => {},
+    )
+    let isReached = true
+    const writer = open(
+      key,
+      () => 0,
+      (card) => void (isReached && reader.receive(card)),
+    )
+    writer.set({ state: 'writing' })
+    await time.run(1_000)
+    expect(reader.states()).toHaveLength(1)
+    isReached = false
+    skewMs = -3_600_000
+    await time.run(40_000)
+    expect(reader.states()).toEqual([])
   })
 })

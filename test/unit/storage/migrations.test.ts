@@ -36,9 +36,9 @@ function writeFirstVersion(path: string, source: string): void {
   database.close()
 }
 
-/** All but what stands for the order of what was applied, and digests: the first version did not keep them. */
+/** All but what stands for the order of what was applied: the first version did not keep that. */
 function readable(store: Store): object {
-  const { digests: _digests, histories: _histories, ...others } = readAll(store)
+  const { histories: _, ...others } = readAll(store)
   return others
 }
 
