@@ -41,7 +41,7 @@ const neverExpected = new Set(['fork', 'stale-stamp', 'quarantine'])
 /** Seconds after which a group that does not heal is given up. */
 const giveUpSeconds = 180
 /** MiB of memory that no daemon may ever have had: whatever waits, or is remembered, is bounded. */
-const memoryMibMax = 400
+const memoryMibMax = 600
 /** Seconds in which a watcher is shown what its daemon holds. */
 const shownSecondsMax = 20
 
