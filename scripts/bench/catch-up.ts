@@ -10,7 +10,7 @@ import { appendSingly, withDaemons } from './daemons.ts'
 import { openFloor, thought } from './floor.ts'
 import type { Floor } from './floor.ts'
 import { openMemoryGroup } from './memory-group.ts'
-import { atLeast, atMost, count, inMebibytes, perSecond, secondsOf, wireBytes } from './measure.ts'
+import { atLeast, atMost, count, inMebibytes, perSecond, secondsOf, wait, wireBytes } from './measure.ts'
 import type { Row, Scale } from './measure.ts'
 
 /** How a log is filled. One request at a time makes an envelope of each entry; many at a time share envelopes; so does a stream. */
@@ -19,6 +19,8 @@ const inBulk: Filling = { how: 'in bulk' }
 const oneByOne: Filling = { how: 'one by one', inFlight: 1 }
 const manyAtOnce: Filling = { how: 'one by one, 64 in flight', inFlight: 64 }
 const log = 'memory'
+/** Entries in a millisecond that no instance takes in. */
+const fastestPerMs = 200
 
 const lineOf = (index: number): string => JSON.stringify({ text: thought(index) })
 
@@ -40,6 +42,8 @@ async function catchUp(group: Group, from: Instance, name: string, entries: numb
   await from.agent.network.resume()
   const seconds = await secondsOf(async () => {
     await instance.agent.network.resume()
+    // Not asked before it can be there: answering takes the instance's time.
+    await wait(entries / fastestPerMs)
     await until('all has come', async () => (await instance.agent.status()).entries >= entries, 250)
   })
   const bytes = wireBytes(instance.processId)
