@@ -18,7 +18,10 @@ import type { Identity } from './writer.ts'
 const backoffMsStep = 500
 /** Milliseconds at most between tries: how long a machine that came back may stay unnoticed if it cannot dial itself. */
 const backoffMsMax = 60_000
-/** Milliseconds for which the instance with the greater key leaves the first dial to the other: two at once cost a link. */
+/**
+ * Milliseconds for which the instance with the greater key leaves the first dial to the other, but where it starts, of which nobody else knows: two at once
+ * cost a link.
+ */
 const politenessMs = 1_500
 /** Milliseconds after which a link has proven itself: one that dies younger is left to the backoff. */
 const lastingMs = 10_000
@@ -67,6 +70,8 @@ export class Dialer {
   readonly #found = new Map<PublicKey, Set<string>>()
   readonly #targets = new Map<PublicKey | null, Target>()
   #running = false
+  /** Since it started nobody was dialed. */
+  #isStarting = false
   #cancelTick: (() => void) | null = null
   #cancelAnnouncing: (() => void) | null = null
   #cancelSave: (() => void) | null = null
@@ -89,6 +94,7 @@ export class Dialer {
   /** Begins dialing; the transport listens. */
   start(): void {
     this.#running = true
+    this.#isStarting = true
     this.#targets.clear()
     this.#announce()
     this.#wake()
@@ -232,7 +238,7 @@ export class Dialer {
 
   #firstDelay(key: PublicKey | null): number {
     const { identity, random } = this.#options
-    const polite = key !== null && identity.key.publicKey > key ? politenessMs : 0
+    const polite = key !== null && identity.key.publicKey > key && !this.#isStarting ? politenessMs : 0
     return polite + random.unit() * 100
   }
 
@@ -265,6 +271,7 @@ export class Dialer {
       const addresses = key === null ? bootstrap : this.addressesOf(key)
       if (addresses.length > 0) this.#dial(key, addresses, target)
     }
+    this.#isStarting = false
     this.#cancelTick = clock.after(Math.max(50, next - now), () => this.#tick())
   }
 

@@ -113,3 +113,17 @@ it.each(['another key', 'another instance'])('looks where an instance was found 
   dialer.stop()
   expect(dialed.get(newKey.publicKey)).toEqual(['/memory/desk'])
 })
+
+it('finds the others at once where it starts, whichever of two has the greater key', async () => {
+  const { pass, replicas, settle } = await openGroup(['admin', 'writer'])
+  for (const starting of replicas) {
+    const other = replicas.find((replica) => replica !== starting) as Replica
+    await settle(other.startNetwork())
+    // By then the other waits for a minute between its tries.
+    await pass(3_600_000)
+    await settle(starting.startNetwork())
+    await pass(300)
+    for (const replica of replicas) expect(replica.peers()).toMatchObject([{ state: 'connected' }])
+    for (const replica of replicas) await settle(replica.stopNetwork())
+  }
+})
