@@ -174,8 +174,9 @@ export class Engine {
     return this.#durable
   }
 
-  /** Whether an envelope can still count by the member table alone: else it is taken only from who has it applied. */
+  /** Whether an envelope can still count by the member table alone: else it is taken only from who has it applied. None while the store is opened anew. */
   takes({ feed, opening, sequence }: Header): boolean {
+    if (!this.isReadable) return false
     const state = this.ledger.feed(feed) ?? (opening === null ? undefined : { feed, ...opening })
     return state === undefined || sequence <= this.#loaded.acceptance.cut(state)
   }

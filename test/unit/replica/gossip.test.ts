@@ -57,6 +57,46 @@ it('envelopes that are gossiped together are refused together, also where only o
   expect(await have({ ...first, signature: null }, { ...second, signature: null }, third)).toBe(3)
 })
 
+it('what is gossiped while the store is opened anew is passed over, also where the store would tell whether it counts', async () => {
+  let isFailing = false
+  let openings = 0
+  const group = await openGroup(['admin', 'writer'], {
+    commitVia: async (apply) => {
+      if (isFailing) throw new Error('EIO')
+      apply()
+    },
+    reopening: () => {
+      isFailing = false
+      openings += 1
+      if (openings < 3) throw new Error('EIO')
+    },
+  })
+  const [reader, author] = group.replicas as [Replica, Replica]
+  await reader.startNetwork()
+  for (const text of ['one', 'two']) await group.settle(author.write({ operations: [{ type: 'append', name: 'memory', entry: { text } }] }))
+  const [first, second] = author.store.appliedAfter(0, 2).map(storedToEnvelope) as [Envelope, Envelope]
+  const { instance, key } = author.identity
+  const forwarder = createProbe(key.publicKey, group.network.attach(key.publicKey, { address: '/memory/forwarder' }))
+  forwarder.admits = () => true
+  await forwarder.transport.start(forwarder.handlers)
+  await group.settle(forwarder.transport.dial(null, ['/memory/0']))
+  const gossip = async (envelope: Envelope): Promise<void> => {
+    forwarder.transport.publish(encodeGossip({ type: 'envelopes', envelopes: [envelope] }))
+    await group.pass(100)
+  }
+  await gossip(first)
+  // Of its feed only what stands here counts from now on.
+  await group.settle(reader.membership.giveRole(instance, 'reader', ''))
+  isFailing = true
+  const write = reader.write({ operations: [{ type: 'append', name: 'memory', entry: { text: 'lost' } }] })
+  await expect(group.settle(write)).rejects.toMatchObject({ code: 'outcome-unknown' })
+  expect(reader.progress.isReadable).toBe(false)
+  await gossip(second)
+  await group.pass(20_000)
+  expect(reader.progress.isReadable).toBe(true)
+  expect(reader.store.feeds().find(({ feed }) => feed === first.header.feed)?.have).toBe(1)
+})
+
 it('what gossip lost is fetched at once, long before peers next compare how far they are', async () => {
   const group = await openGroup(['admin', 'writer'])
   const [author, reader] = group.replicas as [Replica, Replica]
