@@ -60,12 +60,21 @@ export async function openLink({ agent, peer, port }: Arena, options: LinkOption
   return link
 }
 
-/** Tells a frontier that names these envelopes and answers every want with them, as an honest peer would. */
-export async function serve(arena: Arena, envelopes: readonly Envelope[]): Promise<HostileLink> {
+/**
+ * Tells a frontier that names these envelopes and answers every want with them, as an honest peer would. `held` resolves once the victim has told that
+ * it holds the last of them, or the case has ended.
+ */
+export async function serve(
+  arena: Arena,
+  envelopes: readonly Envelope[],
+): Promise<{ readonly link: HostileLink; readonly held: Promise<void> }> {
   const heads = new Map(envelopes.map((envelope) => [envelope.header.feed, envelope]))
+  const held = Promise.withResolvers<void>()
+  arena.ended.addEventListener('abort', () => held.resolve())
   const link = await openLink(arena, {
     heard(message, to) {
       if (message.type === 'want') to.send('bulk', chunkFor(message, envelopes)).catch(() => {})
+      if (message.type === 'frontier' && message.entries.some(({ feed, head }) => heads.get(feed)?.hash === head)) held.resolve()
     },
   })
   await link.say({
@@ -73,7 +82,7 @@ export async function serve(arena: Arena, envelopes: readonly Envelope[]): Promi
     complete: true,
     entries: Array.from(heads, ([feed, { hash, header }]) => ({ feed, have: header.sequence, head: hash, applied: header.sequence })),
   })
-  return link
+  return { link, held: held.promise }
 }
 
 function chunkFor({ ranges, request }: Extract<Message, { type: 'want' }>, envelopes: readonly Envelope[]): Uint8Array {

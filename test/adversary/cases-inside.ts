@@ -152,8 +152,8 @@ export const casesInside: readonly Case[] = [
       const first = feed.next([forgeEntry(feed, 'attacked', 0, 'heads')])
       const other = feed.next([forgeEntry(feed, 'attacked', 0, 'tails')], { sequence: 2, previous: first.hash })
       const twin = feed.next([forgeEntry(feed, 'attacked', 1, 'edge')], { sequence: 2, previous: first.hash })
-      const link = await serve(arena, [first, other])
-      await pause(arena, 500)
+      const { held, link } = await serve(arena, [first, other])
+      await held
       await serve(arena, [first, twin])
       await pause(arena, 60_000)
       arena.report(`forked over ${link.isOpen ? 'an open' : 'a closed'} link`)
