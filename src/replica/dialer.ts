@@ -18,11 +18,10 @@ import type { Identity } from './writer.ts'
 const backoffMsStep = 500
 /** Milliseconds at most between tries: how long a machine that came back may stay unnoticed if it cannot dial itself. */
 const backoffMsMax = 60_000
-/**
- * Milliseconds for which the instance with the greater key leaves the first dial to the other, but where it starts, of which nobody else knows: two at once
- * cost a link.
- */
+/** Milliseconds for which the instance with the greater key leaves the first dial to the other: two at once cost a link. */
 const politenessMs = 1_500
+/** Milliseconds over which first dials are spread. */
+const jitterMs = 100
 /** Milliseconds after which a link has proven itself: one that dies younger is left to the backoff. */
 const lastingMs = 10_000
 /** Found addresses kept for one key: the newest. */
@@ -70,8 +69,6 @@ export class Dialer {
   readonly #found = new Map<PublicKey, Set<string>>()
   readonly #targets = new Map<PublicKey | null, Target>()
   #running = false
-  /** Since it started nobody was dialed. */
-  #isStarting = false
   #cancelTick: (() => void) | null = null
   #cancelAnnouncing: (() => void) | null = null
   #cancelSave: (() => void) | null = null
@@ -94,8 +91,9 @@ export class Dialer {
   /** Begins dialing; the transport listens. */
   start(): void {
     this.#running = true
-    this.#isStarting = true
     this.#targets.clear()
+    // Of those that are known already nobody else is to dial: nobody knows yet that this one is there.
+    for (const key of this.#keys()) this.#aim(key, 0)
     this.#announce()
     this.#wake()
   }
@@ -223,8 +221,7 @@ export class Dialer {
   #soon(key: PublicKey): void {
     const target = this.#targets.get(key)
     if (target !== undefined && !target.dialing) {
-      target.attempts = 0
-      target.dueAt = this.#options.clock.monotonic() + this.#firstDelay(key)
+      this.#aim(key, this.#firstDelay(key))
     }
     this.#wake()
   }
@@ -237,9 +234,22 @@ export class Dialer {
   }
 
   #firstDelay(key: PublicKey | null): number {
-    const { identity, random } = this.#options
-    const polite = key !== null && identity.key.publicKey > key && !this.#isStarting ? politenessMs : 0
-    return polite + random.unit() * 100
+    return key !== null && this.#options.identity.key.publicKey > key ? politenessMs : 0
+  }
+
+  /** Has a key dialed for the first time, about so many milliseconds from now. */
+  #aim(key: PublicKey | null, delayMs: number): Target {
+    const { clock, random } = this.#options
+    const target = { attempts: 0, dueAt: clock.monotonic() + delayMs + random.unit() * jitterMs, dialing: false }
+    this.#targets.set(key, target)
+    return target
+  }
+
+  /** All that are to be dialed; null stands for whoever is behind the configured addresses. */
+  #keys(): readonly (PublicKey | null)[] {
+    const { bootstrap, engine, identity } = this.#options
+    const keys = engine.members.members.map((member) => member.key).filter((key) => key !== identity.key.publicKey)
+    return bootstrap.length > 0 ? [...keys, null] : keys
   }
 
   #wake(): void {
@@ -249,14 +259,11 @@ export class Dialer {
   }
 
   #tick(): void {
-    const { bootstrap, clock, engine, identity, isConnected } = this.#options
+    const { bootstrap, clock, isConnected } = this.#options
     const now = clock.monotonic()
-    const keys: (PublicKey | null)[] = engine.members.members.map((member) => member.key).filter((key) => key !== identity.key.publicKey)
-    if (bootstrap.length > 0) keys.push(null)
     let next = now + backoffMsMax
-    for (const key of keys) {
-      let target = this.#targets.get(key)
-      if (target === undefined) this.#targets.set(key, (target = { attempts: 0, dueAt: now + this.#firstDelay(key), dialing: false }))
+    for (const key of this.#keys()) {
+      const target = this.#targets.get(key) ?? this.#aim(key, this.#firstDelay(key))
       if (target.dialing) continue
       if (target.dueAt > now) {
         next = Math.min(next, target.dueAt)
@@ -271,7 +278,6 @@ export class Dialer {
       const addresses = key === null ? bootstrap : this.addressesOf(key)
       if (addresses.length > 0) this.#dial(key, addresses, target)
     }
-    this.#isStarting = false
     this.#cancelTick = clock.after(Math.max(50, next - now), () => this.#tick())
   }
 
