@@ -31,9 +31,7 @@ export interface Session {
   recordsTaken: boolean
   /** They are, and this instance is a member by them: documents may be spoken of. */
   ready: boolean
-  /** Whether the other end told how far it is. */
-  hasTold: boolean
-  /** What it told that it has and applied. */
+  /** What the other end told that it has and applied. */
   readonly theirs: Map<FeedId, FrontierEntry>
   /** Feeds of which the other end has more, and since when (monotonic milliseconds). */
   readonly lacking: Map<FeedId, number>
@@ -70,7 +68,6 @@ export function createSession(link: Link, member: Member, now: number): Session 
     member,
     boot: null,
     program: null,
-    hasTold: false,
     recordsTaken: false,
     ready: false,
     theirs: new Map(),

@@ -183,10 +183,7 @@ export class Sync {
   linkClosed(id: LinkId, reason: string): void {
     const session = this.#sessions.get(id)
     if (this.#parole.closed(id) || session === undefined) return
-    this.#sessions.delete(id)
-    session.cancelTelling?.()
-    this.#release(session)
-    this.told.closed(session, this.#sessions.values())
+    this.#end(session)
     this.#options.logger.info({ peer: session.member.name, reason }, 'peer:disconnected')
     this.plan()
   }
@@ -337,7 +334,6 @@ export class Sync {
         session.lacking.set(entry.feed, Number.NEGATIVE_INFINITY)
       }
     }
-    session.hasTold = true
     this.told.heard(session)
     progressTold()
     this.plan()
@@ -377,9 +373,7 @@ export class Sync {
         continue
       }
       // It is told why, and nothing more is taken from it or said to it.
-      this.#sessions.delete(session.link.id)
-      session.cancelTelling?.()
-      this.#release(session)
+      this.#end(session)
       clock.after(farewellMs, () => this.#drop(session, 'not a member any more'))
     }
   }
@@ -453,6 +447,14 @@ export class Sync {
     }
     for (const { feed } of ranges) this.#fetching.set(feed, session.link.id)
     this.#send(session, { type: 'want', request: this.#requests, ranges, bytesMax: wantBytes })
+  }
+
+  /** Nothing more is taken on a session or said. */
+  #end(session: Session): void {
+    this.#sessions.delete(session.link.id)
+    session.cancelTelling?.()
+    this.#release(session)
+    this.told.ended(session)
   }
 
   /** Ends the want under way on a session: its feeds may be asked of others. */

@@ -14,6 +14,8 @@ export interface Told {
 export class ToldBoard {
   readonly #clock: Clock
   readonly #told = new Map<InstanceId, Told>()
+  /** Open sessions on which something was told. Of a home that was copied there may be several. */
+  readonly #telling = new Set<Session>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -31,17 +33,19 @@ export class ToldBoard {
   }
 
   /** An instance told something. */
-  heard({ member, program, theirs }: Session): void {
-    this.#told.set(member.instance, { theirs, at: Math.max(0, Math.floor(this.#clock.now())), program })
+  heard(session: Session): void {
+    this.#telling.add(session)
+    this.#tells(session)
   }
 
-  /**
-   * A link was closed: up to now the instance would have told of anything new. `open`: the others. Where one leads to the same instance, and that told
-   * something on it, another copy of its home is behind it, and what that one told is what stays known.
-   */
-  closed(session: Session, open: Iterable<Session>): void {
+  /** A session ended: up to now the instance would have told of anything new, and so would another copy of its home that told something too. */
+  ended(session: Session): void {
+    if (!this.#telling.delete(session)) return
     const { instance } = session.member
-    const left = Array.from(open).find(({ hasTold, member }) => hasTold && member.instance === instance) ?? session
-    if (left.hasTold) this.heard(left)
+    this.#tells(Array.from(this.#telling).find(({ member }) => member.instance === instance) ?? session)
+  }
+
+  #tells({ member, program, theirs }: Session): void {
+    this.#told.set(member.instance, { theirs, at: Math.max(0, Math.floor(this.#clock.now())), program })
   }
 }

@@ -6,26 +6,27 @@ import { VirtualTime } from '../../sim/virtual-time.ts'
 
 const feed = 'feed' as FeedId
 
-/** A session with an instance that told that it applied so many envelopes of a feed; null: it has told nothing on it. */
-function sessionThatTold(applied: number | null): Session {
-  const theirs = new Map(applied === null ? [] : [[feed, { feed, have: applied, applied }]])
-  const session: unknown = { member: { instance: 'i' as InstanceId }, ready: true, hasTold: applied !== null, program: 'test', theirs }
+/** A session with an instance that has applied so many envelopes of a feed. */
+function sessionOf(applied: number): Session {
+  const theirs = new Map([[feed, { feed, have: applied, applied }]])
+  const session: unknown = { member: { instance: 'i' as InstanceId }, program: 'test', theirs }
   return session as Session
 }
 
-it('what an instance told stays known when its link closes, and another one is open on which it has told nothing yet', () => {
+it('what an instance told stays known when its session ends, and another ends on which it has told nothing', () => {
   const board = new ToldBoard(new VirtualTime().clock())
-  const [old, young] = [sessionThatTold(5), sessionThatTold(null)]
+  const [old, young] = [sessionOf(5), sessionOf(0)]
   board.heard(old)
-  board.closed(old, [young])
+  board.ended(old)
+  board.ended(young)
   expect([board.holders(feed, 5), board.holders(feed, 6)]).toEqual([1, 0])
 })
 
 it('where another copy of its home stays, what that one told is known', () => {
   const board = new ToldBoard(new VirtualTime().clock())
-  const [copy, original] = [sessionThatTold(3), sessionThatTold(5)]
+  const [copy, original] = [sessionOf(3), sessionOf(5)]
   board.heard(original)
   board.heard(copy)
-  board.closed(copy, [original])
+  board.ended(copy)
   expect(board.holders(feed, 5)).toBe(1)
 })
