@@ -56,7 +56,7 @@ export async function* measure(scale: Scale): AsyncGenerator<Row> {
         measured: `${inMilliseconds(cost.p50)} / ${inMilliseconds(cost.p99)}`,
         floor: `${inMilliseconds(least.p50)} at ${count(small)}, in turn with it`,
         ratio,
-        goal: atMost(`1.2 times that of the small home`, ratio, 1.2),
+        goal: atMost('1.2 times that of the small home', ratio, 1.2),
       }
 
       await instance.stop()

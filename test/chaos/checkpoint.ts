@@ -40,7 +40,7 @@ const lookEachMs = 200
 const neverExpected = new Set(['fork', 'stale-stamp', 'quarantine'])
 /** Seconds after which a group that does not heal is given up. */
 const giveUpSeconds = 180
-/** MiB of memory that no daemon may ever have had: whatever waits, or is remembered, is bounded. */
+/** MiB of memory that no daemon at a checkpoint may ever have had: whatever waits, or is remembered, is bounded. */
 const memoryMibMax = 600
 /** Seconds in which a watcher is shown what its daemon holds. */
 const shownSecondsMax = 20
@@ -63,6 +63,7 @@ export function createChecker(world: World): Checker {
   /** Digests of the documents that were written to since the last checkpoint. */
   async function digestsOfEpoch(agent: Agent): Promise<readonly DocumentDigest[]> {
     const written = (await agent.documents()).filter(({ name }) => name.endsWith(`/${world.epoch}`))
+    if (written.length === 0) throw new Error(`no document has a name that ends with /${world.epoch}`)
     return Promise.all(written.map(({ kind, name }) => agent.digest(kind, name)))
   }
 
@@ -158,14 +159,10 @@ export function createChecker(world: World): Checker {
       }
       const sameVersionsMs = await waitFor(haveSame)
       const milliseconds = await waitFor(() => showSame(digestsOfEpoch))
-      const provenMs = await waitFor(() => showSame((agent) => agent.digests()))
       const isLate = milliseconds > secondsMax * 1_000
-      return {
-        milliseconds,
-        sameVersionsMs,
-        provenMs,
-        late: isLate ? `not healed within ${secondsMax} s: ${lacking ?? 'one look took long'}` : null,
-      }
+      const late = isLate ? `not healed within ${secondsMax} s: ${lacking ?? 'one look took long'}` : null
+      const provenMs = await waitFor(() => showSame((agent) => agent.digests()))
+      return { milliseconds, sameVersionsMs, provenMs, late }
     },
     async check() {
       const { carriedOut, expected, faults } = await judgement()
